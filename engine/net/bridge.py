@@ -27,6 +27,7 @@ from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Link, Rtnetlink
 from engine.paths import Roots
+from engine.spec import networkoptions
 from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec, decode_network
 from engine.store import Store
 
@@ -239,7 +240,7 @@ def _known(store: Store, spec: NetworkSpec) -> NetworkRecord | EngineError | Non
 def _record(db: sqlite3.Connection, spec: NetworkSpec, subnets: ipam.Subnets, mtu: int) -> NetworkRecord:
     """`mtu`: that of networks which do not set one."""
     identifier = os.urandom(32).hex()
-    wanted = spec.driver_opts.get(options.NAME, "")
+    wanted = spec.driver_opts.get(networkoptions.NAME, "")
     bridge = wanted or f"cmp-{identifier[:11]}"
     present = _find(wanted) if wanted else None
     if present and present.kind != "bridge":

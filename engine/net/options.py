@@ -2,73 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from engine.errors import InvalidSpec, Unsupported
-from engine.net import mtu as mtus
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
+from engine.spec import networkoptions
 from engine.spec.container import Attachment
 from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec
-
-NAME = "com.docker.network.bridge.name"
-HOST_BINDING = {4: "com.docker.network.bridge.host_binding_ipv4", 6: "com.docker.network.bridge.host_binding_ipv6"}
-"""The host address of ports published without one."""
-INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
-ICC = "com.docker.network.bridge.enable_icc"
-MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
-SOURCE = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
-"""The host address used for containers' outgoing packets, in place of the outgoing link's."""
-TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
-"""Links, separated by colons, from which containers are reachable at their own addresses."""
-GATEWAY_MODE = {4: "com.docker.network.bridge.gateway_mode_ipv4", 6: "com.docker.network.bridge.gateway_mode_ipv6"}
-GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
-ENABLE_IPV6 = "com.docker.network.enable_ipv6"
-ADVERTISE = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
-"""How many times, and at what interval in milliseconds, a new container announces its hardware address."""
-INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
-"""The bridge has no IPv4 address."""
-
-ENDPOINT_INTERFACE = "com.docker.network.endpoint.ifname"
-ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
-
-
-def _is_boolean(text: str) -> bool:
-    return text.lower() in ("true", "false", "1", "0", "t", "f")
-
-
-def _is_link_name(text: str) -> bool:
-    """dev_valid_name() of the kernel: at most 15 bytes, no slash, colon or space."""
-    return bool(re.fullmatch(r"[^/:\s]{1,15}", text)) and len(text.encode()) <= 15 and text not in (".", "..")
-
-
-def _is_address(version: int) -> Callable[[str], bool]:
-    def check(text: str) -> bool:
-        try:
-            return ipaddress.ip_address(text).version == version
-        except ValueError:
-            return False
-
-    return check
-
-
-_KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
-    NAME: (_is_link_name, "a link's name of at most 15 characters"),
-    INTERFACE_PREFIX: (lambda text: _is_link_name(text + "00"), "the beginning of a link's name"),
-    **dict.fromkeys(mtus.OPTIONS, (mtus.is_valid, mtus.MEANING)),
-    ICC: (_is_boolean, "true or false"),
-    MASQUERADE: (_is_boolean, "true or false"),
-    **dict.fromkeys(GATEWAY_MODE.values(), (GATEWAY_MODES.__contains__, "one of " + ", ".join(GATEWAY_MODES))),
-    TRUSTED: (lambda text: all(_is_link_name(part.strip()) for part in text.split(":")), "names of links, A:B"),
-    INHIBIT: (_is_boolean, "true or false"),
-    ENABLE_IPV6: (_is_boolean, "true or false"),
-    ADVERTISE[0]: (lambda text: text.isdecimal() and int(text) <= 3, "a number from 0 to 3"),
-    ADVERTISE[1]: (lambda text: text.isdecimal() and 100 <= int(text) <= 2000, "milliseconds from 100 to 2000"),
-    **{option: (_is_address(version), f"an IPv{version} address") for version, option in HOST_BINDING.items()},
-    **{option: (_is_address(version), f"an IPv{version} address") for version, option in SOURCE.items()},
-}
+from engine.spec.networkoptions import ADVERTISE, ENDPOINT_INTERFACE, GATEWAY_MODE, INHIBIT, INTERFACE_PREFIX
 
 
 def check(spec: NetworkSpec) -> None:
@@ -94,15 +36,9 @@ def check(spec: NetworkSpec) -> None:
     if spec.driver == OVERLAY:
         overlay.check(spec)
         return
-    for option, value in sorted(spec.driver_opts.items()):
-        if option not in _KNOWN:
-            raise Unsupported(f"{where}: driver option {option!r} is not supported by the bridge driver")
-        fits, meaning = _KNOWN[option]
-        if not fits(value):
-            raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not {meaning}")
-    for option in GATEWAY_MODE.values():
-        if spec.driver_opts.get(option) == "isolated" and not spec.internal:
-            raise InvalidSpec(f"{where}: driver option {option}: 'isolated' is only valid for internal networks")
+    found = networkoptions.faults("bridge", spec.driver_opts, internal=spec.internal, ipv6=spec.enable_ipv6)
+    for fault in found:
+        raise lan.refusal(f"{where}: driver option", fault)
 
 
 def is_true(record: NetworkRecord, option: str, default: str = "true") -> bool:
@@ -129,7 +65,7 @@ def announcements(record: NetworkRecord) -> tuple[int, float]:
 
 def mtu(record: NetworkRecord) -> int:
     """Bytes; 0 for the kernel's choice."""
-    found = mtus.asked(record.spec.driver_opts)
+    found = networkoptions.mtu(record.spec.driver_opts)
     return record.mtu if found is None else found
 
 
@@ -142,7 +78,7 @@ def interface(record: NetworkRecord, attachment: Attachment, taken: Collection[s
     """The link's name in the container: the requested or the first free one. Raises InvalidSpec."""
     prefix = record.spec.driver_opts.get(INTERFACE_PREFIX, "eth")
     name = asked_interface(attachment) or next(f"{prefix}{i}" for i in range(256) if f"{prefix}{i}" not in taken)
-    if not _is_link_name(name) or name == "lo":
+    if not networkoptions.is_interface(name):
         raise InvalidSpec(f"network {record.spec.name}: {name!r} is not a valid interface name")
     if name in taken:
         raise InvalidSpec(f"network {record.spec.name}: another network of the container has the interface {name!r}")
@@ -150,20 +86,8 @@ def interface(record: NetworkRecord, attachment: Attachment, taken: Collection[s
 
 
 def sysctls(attachment: Attachment, name: str) -> list[tuple[str, str]]:
-    """(path below /proc/sys/net, value) of the endpoint, IFNAME in them standing for its link, here `name`.
-
-    Raises Unsupported for other options, InvalidSpec for a sysctl that does not belong to the link.
-    """
-    where = f"network {attachment.network}"
-    for option in sorted(attachment.driver_opts):
-        # Docker's bridge driver ignores other unknown names, and so do we.
-        if option.startswith("com.docker.network.") and option not in (ENDPOINT_INTERFACE, ENDPOINT_SYSCTLS):
-            raise Unsupported(f"{where}: endpoint option {option!r} is not supported")
-    found = []
-    for entry in filter(None, attachment.driver_opts.get(ENDPOINT_SYSCTLS, "").split(",")):
-        key, _, value = entry.strip().partition("=")
-        parts = re.fullmatch(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)", key)
-        if not parts or not value:
-            raise InvalidSpec(f"{where}: {entry!r} is not net.<ipv4|ipv6>.<conf|neigh>.IFNAME.<name>=<value>")
-        found.append((f"{parts[1]}/{parts[2]}/{name}/{parts[3]}", value))
-    return found
+    """(path below /proc/sys/net, value) of the endpoint, IFNAME in them standing for its link, here `name`. Raises
+    InvalidSpec for options that are not supported, or a sysctl that does not belong to the link."""
+    for fault in networkoptions.endpoint_faults(attachment.driver_opts):
+        raise lan.refusal(f"network {attachment.network}: endpoint option", fault)
+    return networkoptions.endpoint_sysctls(attachment.driver_opts, name)

@@ -12,6 +12,7 @@ import msgspec
 import engine.rootless.client as rootless
 from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
 from engine.net import options, preferences
+from engine.spec import networkoptions
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
 from engine.store import Store
@@ -52,7 +53,7 @@ def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> lis
     asked = preferences.read().publish if wanted else ()
     for port in wanted:
         opts = record.spec.driver_opts if record else {}
-        places = [opts[option] for option in options.HOST_BINDING.values() if option in opts]
+        places = [opts[option] for option in networkoptions.HOST_BINDING.values() if option in opts]
         places = places or list(asked)
         routed = {v for v in (4, 6) if record and options.gateway_mode(record, v) == "routed"}
         wanted_at = places if places and not port.host_ip else [port.host_ip]

@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from engine.errors import InvalidSpec
-from engine.net import mtu as mtus
 from engine.net.rtnetlink import Rtnetlink
+from engine.spec.networkoptions import MTUS
 
 _LARGEST = 1 << 20
 
@@ -104,7 +104,7 @@ def _check(found: Preferences) -> None:
     """Raises ValueError."""
     for address in found.publish:
         ipaddress.ip_address(address)
-    if found.mtu and found.mtu not in mtus.SIZES:
+    if found.mtu and found.mtu not in MTUS:
         raise ValueError(f"mtu: {found.mtu} is not a number of bytes from 68 to 65535, or 0 to follow the uplink")
     for pool in found.pools:
         base = ipaddress.ip_network(pool.base)

@@ -17,6 +17,7 @@ from engine.net import endpoint, options
 from engine.net.endpoint import Plan
 from engine.net.lan import settings as lan
 from engine.net.rtnetlink import Rtnetlink, inside, travelling
+from engine.spec import networkoptions
 from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 
@@ -121,7 +122,7 @@ def replug(record: NetworkRecord, names: Iterable[str]) -> None:
     ignored."""
     from engine.net import messages
 
-    isolated = not options.is_true(record, options.ICC)
+    isolated = not options.is_true(record, networkoptions.ICC)
     with Rtnetlink() as kernel:
         master = kernel.index(record.bridge)
         for name in names:
@@ -189,7 +190,7 @@ def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str
             raise NotFound("network", plan.record.spec.name, hint="It was removed concurrently.") from error
     size = options.mtu(plan.record)
     pair = messages.veth(end.host_interface, masters[bridge], end.interface, space, end.mac_address, size)
-    isolated = not options.is_true(plan.record, options.ICC)
+    isolated = not options.is_true(plan.record, networkoptions.ICC)
     port = messages.bridge_port(end.host_interface, isolated=isolated) if isolated or plan.published else None
     return _Making(job, plan, pair, port)
 

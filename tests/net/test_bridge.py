@@ -7,12 +7,13 @@ import pytest
 
 from engine import digest
 from engine.errors import Conflict, InvalidSpec, OperationFailed, PoolExhausted, Unsupported
-from engine.net import bridge, options, removal
+from engine.net import bridge, removal
 from engine.net.creation import Creations
 from engine.net.firewall import iptables, native, netlink, probe
 from engine.net.rtnetlink import Rtnetlink
 from engine.net.wiring import Wiring
 from engine.paths import Roots
+from engine.spec import networkoptions
 from engine.spec.network import NetworkSpec, Pool
 from engine.store import Store
 from tests.net.conftest import apart, links, rows, rules
@@ -174,7 +175,7 @@ def test_a_link_that_is_no_bridge(store):
         ({"ipam_options": {"a": "b"}}, Unsupported, "no option 'a'"),
         ({"driver_opts": {"foo": "bar"}}, Unsupported, "driver option 'foo'"),
         ({"driver_opts": {"mtu": "big"}}, InvalidSpec, "'big' is not a number of bytes"),
-        ({"driver_opts": {options.ICC: "maybe"}}, InvalidSpec, "not true or false"),
+        ({"driver_opts": {networkoptions.ICC: "maybe"}}, InvalidSpec, "not true or false"),
         ({"driver_opts": {OPTION: "a/b"}}, InvalidSpec, "not a link's name"),
         ({"driver_opts": {OPTION: "x" * 16}}, InvalidSpec, "not a link's name"),
         ({"driver_opts": {"com.docker.network.bridge.gateway_mode_ipv4": "other"}}, InvalidSpec, "is not one of nat"),

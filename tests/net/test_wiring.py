@@ -13,9 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, PortInUse, Unsupported
-from engine.net import conntrack, options
+from engine.net import conntrack
 from engine.net.firewall import native, netlink
 from engine.net.wiring import Wiring
+from engine.spec import networkoptions
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import Pool
 from tests.net.conftest import blocked, connected, links, network, published, reaches, rows, rules
@@ -183,8 +184,8 @@ async def test_without_masquerading_and_with_another_source(store, wiring, space
     a, b = spaces(), spaces()
     subprocess.run(["ip", "addr", "add", "203.0.113.7/24", "dev", "outside"], check=True)
     async with (
-        network(store, "bare", driver_opts={options.MASQUERADE: "false"}),
-        network(store, "named", driver_opts={options.SOURCE[4]: "203.0.113.7"}),
+        network(store, "bare", driver_opts={networkoptions.MASQUERADE: "false"}),
+        network(store, "named", driver_opts={networkoptions.SOURCE[4]: "203.0.113.7"}),
         connected(wiring, a, Attachment(network="bare")) as ((end,), _),
         connected(wiring, b, Attachment(network="named")),
     ):
@@ -291,7 +292,7 @@ async def test_the_ports_lead_to_where_the_default_route_is(store, wiring, space
 async def test_containers_that_may_not_talk(store, wiring, spaces, outside):
     a, b = spaces(), spaces()
     async with (
-        network(store, driver_opts={options.ICC: "false"}),
+        network(store, driver_opts={networkoptions.ICC: "false"}),
         connected(wiring, a, Attachment(network="n")),
         connected(wiring, b, Attachment(network="n")) as ((end,), _),
     ):

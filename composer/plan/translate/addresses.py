@@ -4,12 +4,16 @@ is created."""
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
+from collections.abc import Collection
 
 from composer.model.network import Network, Pool
-from composer.model.project import Path
+from composer.model.project import Path, Project
 from composer.model.service import Attachment
 from composer.plan.translate.scope import Problems, Scope
+from engine.spec import networkoptions
+from engine.spec.network import OVERLAY
 
 HOST_GATEWAY = "host-gateway"
 _ENABLE_IPV6 = "com.docker.network.enable_ipv6"
@@ -62,16 +66,64 @@ def check_attachment(scope: Scope, name: str, wanted: Attachment) -> None:
         found = address(text) if text else None
         if text and (found is None or found.version != version):
             scope.refuse(path, f"{text!r} is not an IPv{version} address")
-        elif found and not network.external:
-            subnets = [one for one in map(_subnet, _subnets(network)) if one is not None and one.version == version]
-            if subnets and not any(found in one or one.network_address.is_unspecified for one in subnets):
-                known = ", ".join(map(str, subnets))
-                scope.refuse(path, f"{text} is not in the subnet of network {name}, {known}")
+        elif found and not network.external and (why := _unassignable(found, name, network)):
+            scope.refuse(path, why)
+        elif found and not has_version(network, version):
+            scope.warn(
+                path, f"has no effect, because network {name} has no IPv{version} addresses (enable_ipv{version})"
+            )
     for index, text in enumerate(wanted.link_local_ips):
         found = address(text)
         if found is None or not found.is_link_local:
             scope.refuse(("networks", name, "link_local_ips", index), f"{text!r} is not a link-local address")
     _check_mac(scope, ("networks", name, "mac_address"), wanted.mac_address)
+    if wanted.interface_name and not networkoptions.is_interface(wanted.interface_name):
+        why = (
+            f"{wanted.interface_name!r} is not valid: it has more than 15 characters, a slash, colon or space, or is lo"
+        )
+        scope.refuse(("networks", name, "interface_name"), why)
+    for fault in networkoptions.endpoint_faults(wanted.driver_opts):
+        scope.refuse(("networks", name, "driver_opts", fault.option), fault.why)
+
+
+def _unassignable(found: Address, name: str, network: Network) -> str:
+    """Why a container cannot have this address on the network; "" if nothing is known that prevents it."""
+    leased = network.ipam is not None and network.ipam.driver == "dhcp"
+    if network.driver == OVERLAY or (leased and found.version == 4):
+        return ""  # other hosts decide
+    given = [(pool, _subnet(pool.subnet)) for pool in (network.ipam.config or ())] if network.ipam is not None else []
+    pools = [(pool, one) for pool, one in given if one is not None and one.version == found.version]
+    if not pools and all(subnet is not None for _, subnet in given):
+        return f"a fixed address requires a subnet of its own: set networks.{name}.ipam.config"
+    for pool, subnet in pools:
+        if subnet.network_address.is_unspecified:
+            return ""
+        if found in subnet:
+            return _reserved(found, pool, subnet)
+    known = ", ".join(str(subnet) for _, subnet in pools)
+    return f"{found} is not in the subnet of network {name}, {known}" if pools else ""
+
+
+def _reserved(found: Address, pool: Pool, subnet: Subnet) -> str:
+    """For whom else the address is, "" for nobody."""
+    if found in _edges(subnet):
+        return f"{found} is the address of the network {subnet} itself or its broadcast address"
+    others = {address(text): f"aux_addresses.{key}" for key, text in pool.aux_addresses.items()}
+    others[address(pool.gateway) or _gateway(pool, subnet, others)] = "the gateway"
+    return f"{found} is the address of {others[found]}" if found in others else ""
+
+
+def _gateway(pool: Pool, subnet: Subnet, taken: Collection[Address | None]) -> Address:
+    """The gateway that a network without one gets: the first usable address of its range."""
+    within = (_subnet(pool.ip_range, strict=False) if pool.ip_range else None) or subnet
+    unusable = {*taken, *_edges(subnet)}
+    first = range(min(1 + len(unusable), within.num_addresses))
+    return next((within[index] for index in first if within[index] not in unusable), within[0])
+
+
+def _edges(subnet: Subnet) -> tuple[Address, ...]:
+    """The addresses of the network itself and of all its hosts; two hosts alone have neither (RFC 3021, RFC 6164)."""
+    return (subnet[0], subnet.broadcast_address) if subnet.num_addresses > 2 else ()
 
 
 def _check_mac(scope: Scope, path: Path, text: str) -> None:
@@ -83,6 +135,13 @@ def enables_ipv6(network: Network) -> bool:
     """Whether the network has IPv6, by `enable_ipv6` or by the equivalent driver option."""
     option = network.driver_opts.get(_ENABLE_IPV6, "")
     return network.enable_ipv6 is True or (network.enable_ipv6 is None and option.lower() in ("true", "1", "t"))
+
+
+def has_version(network: Network, version: int) -> bool:
+    """Whether the project's network has addresses of this IP version; True if that is not known."""
+    if network.external or network.driver == OVERLAY:
+        return True
+    return enables_ipv6(network) if version == 6 else network.enable_ipv4 is not False
 
 
 def check_pools(path: Path, network: Network, problems: Problems) -> None:
@@ -106,6 +165,8 @@ def check_pools(path: Path, network: Network, problems: Problems) -> None:
             why = f"a bridge network has one IPv{subnet.version} subnet, and {seen[subnet.version]} is already set"
             problems.refuse((*where, "subnet"), why)
         seen.setdefault(subnet.version, pool.subnet)
+        if subnet.num_addresses < 2:
+            problems.refuse((*where, "subnet"), f"{subnet} is too small for a gateway and a container")
         if subnet.version == 6 and not enables_ipv6(network):
             problems.warn((*where, "subnet"), "has no effect without enable_ipv6: true")
         if not subnet.network_address.is_unspecified:
@@ -120,7 +181,7 @@ def _check_pool(where: Path, pool: Pool, subnet: Subnet, problems: Problems) -> 
     given = {"gateway": pool.gateway} if pool.gateway else {}
     given |= {f"aux_addresses.{name}": text for name, text in pool.aux_addresses.items()}
     owners: dict[Address, str] = {}
-    edges = (subnet[0], subnet.broadcast_address) if subnet.num_addresses > 2 else ()
+    edges = _edges(subnet)
     for key, text in given.items():
         found, place = address(text), (*where, *key.split(".", 1))
         if found is None:
@@ -139,8 +200,23 @@ def _contains(subnet: Subnet, within: Subnet) -> bool:
     return within[0] in subnet and within[-1] in subnet
 
 
-def _subnets(network: Network) -> list[str]:
-    return [pool.subnet for pool in (network.ipam.config or ()) if pool.subnet] if network.ipam is not None else []
+def check_overlaps(project: Project, problems: Problems) -> None:
+    """Refuse subnets of bridge networks that overlap those of another network in use."""
+    used = {name for service in project.services.values() for name in service.networks}
+    spans = []
+    for name in sorted(used & project.networks.keys()):
+        network = project.networks[name]
+        if network.external or network.driver not in ("", "default", "bridge") or network.ipam is None:
+            continue
+        for index, pool in enumerate(network.ipam.config or ()):
+            subnet = _subnet(pool.subnet)
+            if subnet is not None and not subnet.network_address.is_unspecified:
+                spans.append((subnet.version, int(subnet[0]), int(subnet[-1]), name, index, subnet))
+    spans.sort(key=lambda span: span[:2])
+    for before, after in itertools.pairwise(spans):
+        if before[0] == after[0] and after[1] <= before[2] and before[3] != after[3]:
+            path = ("networks", after[3], "ipam", "config", after[4], "subnet")
+            problems.refuse(path, f"{after[5]} overlaps {before[5]} of network {before[3]}")
 
 
 def _subnet(text: str, *, strict: bool = True) -> Subnet | None:

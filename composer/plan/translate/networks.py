@@ -7,12 +7,13 @@ from composer.model.network import Network
 from composer.model.service import Attachment as Wanted
 from composer.plan import labels
 from composer.plan.desired import DesiredNetwork
-from composer.plan.translate.addresses import check_attachment, check_pools, enables_ipv6
+from composer.plan.translate.addresses import check_attachment, check_overlaps, check_pools, enables_ipv6, has_version
 from composer.plan.translate.namespaces import is_network, predefined_network
 from composer.plan.translate.scope import Problems, Scope
 from composer.release import COMPOSE
+from engine.spec import networkoptions
 from engine.spec.container import Attachment
-from engine.spec.network import NetworkSpec, Pool
+from engine.spec.network import LAN_DRIVERS, NetworkSpec, Pool
 
 DRIVERS = ("", "default", "bridge", "overlay", "macvlan", "ipvlan")
 DEFAULT = "bridge"
@@ -54,11 +55,12 @@ def _attachment(scope: Scope, name: str, wanted: Wanted, *, main: bool) -> Attac
     if main and wanted.mac_address and scope.service.mac_address not in ("", wanted.mac_address):
         scope.refuse(("mac_address",), f"differs from that of network {name}, {wanted.mac_address}: give only one")
     check_attachment(scope, name, wanted)
+    network = scope.project.networks[name]
     return Attachment(
         network=engine_name(scope.project, name),
         aliases=tuple(dict.fromkeys((scope.name, *wanted.aliases))),
-        ipv4_address=wanted.ipv4_address,
-        ipv6_address=wanted.ipv6_address,
+        ipv4_address=wanted.ipv4_address if has_version(network, 4) else "",
+        ipv6_address=wanted.ipv6_address if has_version(network, 6) else "",
         avoid=_others(scope, name),
         link_local_ips=wanted.link_local_ips,
         mac_address=mac,
@@ -115,7 +117,20 @@ def engine_name(project: Project, key: str) -> str:
 
 
 def networks(project: Project, problems: Problems) -> dict[str, DesiredNetwork]:
+    check_overlaps(project, problems)
     return {key: _network(project, key, network, problems) for key, network in project.networks.items()}
+
+
+def _check_options(path: tuple[str, str], network: Network, problems: Problems) -> None:
+    """Check enable_ipv4 and driver_opts. Those of overlay networks depend on the host's settings."""
+    ipv6 = enables_ipv6(network)
+    if network.enable_ipv4 is False and not ipv6:
+        problems.refuse((*path, "enable_ipv4"), "IPv4 or IPv6 must be enabled: set enable_ipv6: true")
+    driver = "bridge" if network.driver in ("", "default") else network.driver
+    if driver in ("bridge", *LAN_DRIVERS):
+        found = networkoptions.faults(driver, network.driver_opts, internal=network.internal, ipv6=ipv6)
+        for fault in found:
+            problems.refuse((*path, "driver_opts", fault.option), fault.why)
 
 
 def _network(project: Project, key: str, network: Network, problems: Problems) -> DesiredNetwork:
@@ -138,6 +153,7 @@ def _network(project: Project, key: str, network: Network, problems: Problems) -
             option = min(network.ipam.options)
             problems.refuse((*path, "ipam", "options", option), "the default IPAM driver has no such option")
         check_pools(path, network, problems)
+        _check_options(path, network, problems)
     pools = (network.ipam.config or ()) if network.ipam is not None else ()
     spec = NetworkSpec(
         name=engine_name(project, key),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from engine.net import options
 from engine.net.firewall.netlink import IPV4, IPV6, Element
 from engine.net.overlay import settings as overlay
+from engine.spec import networkoptions
 from engine.spec.network import NetworkRecord
 
 _FAMILIES = {4: IPV4, 6: IPV6}
@@ -22,7 +23,7 @@ Elements = dict[str, list[Element]]
 def of_network(record: NetworkRecord) -> Elements:
     name = _name(record.bridge)
     found: Elements = {"bridges": [Element(name, comment=record.id[:12])]}
-    if options.is_true(record, options.ICC):
+    if options.is_true(record, networkoptions.ICC):
         found["within"] = [Element(name + name)]
     if record.spec.internal:
         found["internal"] = [Element(name)]
@@ -32,7 +33,7 @@ def of_network(record: NetworkRecord) -> Elements:
         encrypted = overlay.is_encrypted(record.spec)
         source = number + (_name(overlay.WIREGUARD) if encrypted else b"")
         found["peers6" if encrypted else "peers4"] = [Element(source + packed(peer)) for peer in record.peers]
-    for link in filter(None, record.spec.driver_opts.get(options.TRUSTED, "").split(":")):
+    for link in filter(None, record.spec.driver_opts.get(networkoptions.TRUSTED, "").split(":")):
         found.setdefault("trusted", []).append(Element(_name(link.strip()) + name))
     for pool in record.pools:
         subnet = ipaddress.ip_network(pool.subnet)
@@ -58,8 +59,8 @@ def _pool(
     first = subnet.network_address.packed
     end = (int(subnet.broadcast_address) + 1).to_bytes(len(first) + 1, "big")[-len(first) :]
     yield f"subnets{version}", Element(first, end=end)
-    if options.is_true(record, options.MASQUERADE):
-        source = record.spec.driver_opts.get(options.SOURCE[version], "")
+    if options.is_true(record, networkoptions.MASQUERADE):
+        source = record.spec.driver_opts.get(networkoptions.SOURCE[version], "")
         if source:
             yield f"source{version}", Element(first, packed(source), end)
         else:

@@ -33,6 +33,7 @@ from engine.net import options
 from engine.net.firewall import probe, userchain
 from engine.net.firewall.published_ports import Port
 from engine.paths import Roots
+from engine.spec import networkoptions
 from engine.spec.network import NetworkRecord
 
 
@@ -120,9 +121,9 @@ def network_rules(roots: Roots, record: NetworkRecord) -> Rules:
 
 def _network_rules(roots: Roots, record: NetworkRecord, version: int) -> Rules:
     bridge, chain, comment = record.bridge, _chain(record), _comment(roots, record.id)
-    own = "ACCEPT" if options.is_true(record, options.ICC) else "DROP"
+    own = "ACCEPT" if options.is_true(record, networkoptions.ICC) else "DROP"
     mode = options.gateway_mode(record, version)
-    trusted = filter(None, record.spec.driver_opts.get(options.TRUSTED, "").split(":"))
+    trusted = filter(None, record.spec.driver_opts.get(networkoptions.TRUSTED, "").split(":"))
     filtering = [
         f"{chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         f"{chain} -m conntrack --ctstate DNAT -j ACCEPT",
@@ -171,8 +172,8 @@ def _translation(record: NetworkRecord, version: int, comment: str) -> Rules:
         subnet = ipaddress.ip_network(pool.subnet)
         if subnet.version != version:
             continue
-        if options.is_true(record, options.MASQUERADE):
-            source = record.spec.driver_opts.get(options.SOURCE[version], "")
+        if options.is_true(record, networkoptions.MASQUERADE):
+            source = record.spec.driver_opts.get(networkoptions.SOURCE[version], "")
             target = f"SNAT --to-source {source}" if source else "MASQUERADE"
             rules.append(Rule(version, "nat", f"COMPOSER-MASQ -s {subnet} ! -o {record.bridge} {comment} -j {target}"))
         hairpin = f"-s {subnet} -d {subnet} -m conntrack --ctstate DNAT {comment}"

@@ -14,11 +14,12 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from engine.errors import InvalidSpec, NotFound, OperationFailed, Unsupported
-from engine.net import messages, mtu, pyroute_requests
+from engine.net import messages, pyroute_requests
 from engine.net.endpoint import Plan
 from engine.net.lan import settings
 from engine.net.rtnetlink import Rtnetlink
 from engine.rootless.client import here
+from engine.spec import networkoptions
 from engine.spec.network import NetworkRecord, NetworkSpec
 
 _FLAG_BITS = {"bridge": 0, "private": 1, "vepa": 2}  # IPVLAN_F_PRIVATE, IPVLAN_F_VEPA
@@ -76,9 +77,9 @@ def link(kernel: Rtnetlink, plan: Plan, space: int) -> bytes:
     index = _index(kernel, parent)
     if not index:
         raise NotFound("link", parent, hint=f"Network {spec.name} has it as its parent.")
-    size = mtu.asked(spec.driver_opts) or 0
+    size = networkoptions.mtu(spec.driver_opts) or 0
     if spec.driver == "ipvlan":
-        mode = settings.MODES["ipvlan"].index(settings.mode(spec))
+        mode = networkoptions.LAN_MODES["ipvlan"].index(settings.mode(spec))
         return messages.ipvlan(end.interface, index, space, mode, _FLAG_BITS[settings.flag(spec)], size)
     found: list[tuple[str, Any]] = [("IFLA_IFNAME", end.interface), ("IFLA_LINK", index), ("IFLA_NET_NS_FD", space)]
     if size:

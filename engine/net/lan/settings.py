@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
-from engine.errors import InvalidSpec, Unsupported
-from engine.net import mtu
+from engine.errors import EngineError, InvalidSpec, Unsupported
+from engine.spec import networkoptions
 from engine.spec.network import LAN_DRIVERS, NetworkRecord, NetworkSpec
 
 DHCP = "dhcp"
 """The IPAM driver that gets IPv4 addresses from the LAN's DHCP server."""
-PARENT = "parent"
-MODE = {"macvlan": "macvlan_mode", "ipvlan": "ipvlan_mode"}
-MODES = {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")}
-"""Option → allowed values; the first is the default."""
-FLAG = "ipvlan_flag"
-FLAGS = ("bridge", "private", "vepa")
+
+
+def refusal(what: str, fault: networkoptions.Fault) -> EngineError:
+    """The error for an option that is not supported, or has a wrong value."""
+    if fault.known:
+        return InvalidSpec(f"{what} {fault.option}: {fault.why}")
+    return Unsupported(f"{what} {fault.option!r} {fault.why}")
 
 
 def is_lan(record: NetworkRecord) -> bool:
@@ -25,17 +26,8 @@ def is_lan(record: NetworkRecord) -> bool:
 def check(spec: NetworkSpec) -> None:
     """Raises Unsupported and InvalidSpec."""
     where, driver = f"network {spec.name}", spec.driver
-    known = {MODE[driver]: MODES[driver], **({FLAG: FLAGS} if driver == "ipvlan" else {})}
-    for option, value in sorted(spec.driver_opts.items()):
-        if option in known and value not in known[option]:
-            raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not one of {', '.join(known[option])}")
-        if option in mtu.OPTIONS:
-            mtu.check(where, option, value)
-        if option not in (PARENT, *known, *mtu.OPTIONS):
-            raise Unsupported(
-                f"{where}: driver option {option!r} is not supported by the {driver} driver",
-                hint=f"Supported: {', '.join((PARENT, *known, mtu.OPTIONS[0]))}.",
-            )
+    for fault in networkoptions.faults(driver, spec.driver_opts, ipv6=spec.enable_ipv6):
+        raise refusal(f"{where}: driver option", fault)
     if spec.host_access and not parent(spec):
         raise InvalidSpec(f"{where}: x-host-access needs a parent link, driver_opts.parent")
     if spec.host_access and spec.driver != "macvlan":
@@ -60,17 +52,17 @@ def _check_dhcp(spec: NetworkSpec, where: str) -> None:
 
 def parent(spec: NetworkSpec) -> str:
     """The host's link that the containers' links are on; "" for an isolated LAN."""
-    return spec.driver_opts.get(PARENT, "")
+    return spec.driver_opts.get(networkoptions.PARENT, "")
 
 
 def mode(spec: NetworkSpec) -> str:
-    """One of MODES."""
-    return spec.driver_opts.get(MODE[spec.driver], "") or MODES[spec.driver][0]
+    """One of networkoptions.LAN_MODES."""
+    return spec.driver_opts.get(networkoptions.LAN_MODE[spec.driver], "") or networkoptions.LAN_MODES[spec.driver][0]
 
 
 def flag(spec: NetworkSpec) -> str:
-    """One of FLAGS."""
-    return spec.driver_opts.get(FLAG, "") or FLAGS[0]
+    """One of networkoptions.IPVLAN_FLAGS."""
+    return spec.driver_opts.get(networkoptions.IPVLAN_FLAG, "") or networkoptions.IPVLAN_FLAGS[0]
 
 
 def is_routed(spec: NetworkSpec) -> bool:

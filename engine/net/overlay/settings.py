@@ -14,8 +14,9 @@ from contextlib import suppress
 
 from engine import digest
 from engine.errors import InvalidSpec, Unsupported
-from engine.net import mtu, preferences
+from engine.net import preferences
 from engine.net.rtnetlink import Rtnetlink
+from engine.spec import networkoptions
 from engine.spec.network import OVERLAY, NetworkRecord, NetworkSpec, Pool
 
 PEERS = "peers"
@@ -51,17 +52,17 @@ def check(spec: NetworkSpec) -> None:
     """Raises Unsupported and InvalidSpec."""
     where = f"network {spec.name}"
     for option, value in sorted(spec.driver_opts.items()):
-        if option not in (PEERS, VNI, ENCRYPTED, *mtu.OPTIONS):
+        if option not in (PEERS, VNI, ENCRYPTED, *networkoptions.MTU):
             raise Unsupported(
                 f"{where}: driver option {option!r} is not supported by the overlay driver",
-                hint=f"Supported: {PEERS}, {ENCRYPTED}, {VNI}, {mtu.OPTIONS[0]}.",
+                hint=f"Supported: {PEERS}, {ENCRYPTED}, {VNI}, {networkoptions.MTU[0]}.",
             )
         if option == ENCRYPTED and value.lower() not in ("", "true", "1", "false", "0"):
             raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not true or false")
         if option == VNI and not (value.isdecimal() and int(value) in _IDENTIFIERS):
             raise InvalidSpec(f"{where}: driver option {VNI}: {value!r} is not one number from 256 to 16777215")
-        if option in mtu.OPTIONS:
-            mtu.check(where, option, value)
+        if option in networkoptions.MTU and (why := networkoptions.mtu_fault(value)):
+            raise InvalidSpec(f"{where}: driver option {option}: {why}")
     if spec.enable_ipv6 or not spec.enable_ipv4:
         raise Unsupported(f"{where}: the overlay driver supports IPv4 only")
     if any(pool.ip_range or pool.gateway for pool in spec.pools):
