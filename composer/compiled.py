@@ -3,7 +3,7 @@
 Python looks for every module in directories and opens its .pyc file, which is a seventh of a command's time. A supervisor
 copies those files into this one, and commands import from there.
 
-    length of the head │ head: (interpreter, {module: Entry}) │ code │ code …      head and code as marshal writes them
+    length of the head │ head: (interpreter, {module: Entry}) │ code │ code …      head, entries, code: as marshal writes them
 
 As with a .pyc file, an entry is valid while its source file is the same. The file can be deleted at any time.
 """
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     """offset and length of the code (0: there is none), path and state of the source, whether it is a package"""
 
 _TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_INTERPRETER = (sys.version, sys.prefix, sys.flags.optimize)
+_INTERPRETER = (1, sys.version, sys.prefix, sys.flags.optimize)
+"""The file's format, and for whom it is."""
 _LENGTH = 8
 """Bytes of the head's length."""
 _PYC_HEAD = 16
@@ -37,7 +38,7 @@ class _Loader(SourceFileLoader):
     """A module's own loader, which has been given the code already."""
 
     def __init__(self, name: str, path: str, code: bytes) -> None:
-        super().__init__(name, path)
+        self.name, self.path = name, path  # as the base class does
         self._code: bytes | None = code
 
     def get_code(self, fullname: str) -> CodeType | None:
@@ -51,16 +52,16 @@ class _Loader(SourceFileLoader):
 class _Finder:
     """Finds what is in the open file `fd`, behind its head (importlib.abc.MetaPathFinder)."""
 
-    def __init__(self, fd: int, begin: int, entries: dict[str, Entry]) -> None:
-        self.fd, self._begin, self.entries = fd, begin, entries
+    def __init__(self, fd: int, begin: int, entries: dict[str, bytes]) -> None:
+        self.fd, self._begin, self._entries = fd, begin, entries
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        entry = self.entries.get(name)
-        if entry is None:
+        packed = self._entries.get(name)
+        if packed is None:
             return None
-        offset, length, source, state, package = entry
+        offset, length, source, state, package = marshal.loads(packed)
         if not length or _state(source) != state:
             return None
         loader = _Loader(name, source, os.pread(self.fd, length, self._begin + offset))
@@ -69,6 +70,9 @@ class _Finder:
         if package:
             spec.submodule_search_locations = [os.path.dirname(source)]
         return spec
+
+    def entries(self) -> dict[str, Entry]:
+        return {name: marshal.loads(packed) for name, packed in self._entries.items()}
 
 
 _finder: _Finder | None = None
@@ -107,7 +111,7 @@ def _opened(fd: int) -> _Finder | None:
 def renew() -> None:
     """Stop using the file, and write it anew if it lacks a module that this process has imported."""
     global _finder
-    known = _finder.entries if _finder is not None else {}
+    known = _finder.entries() if _finder is not None else {}
     if _finder is not None:
         sys.meta_path.remove(_finder)  # (another thread may just be reading from its descriptor)
         _finder = None
@@ -166,14 +170,15 @@ def _own() -> Iterator[tuple[str, str]]:
 def _write(sources: dict[str, str]) -> None:
     from importlib.util import cache_from_source
 
-    entries: dict[str, Entry] = {}
+    entries: dict[str, bytes] = {}
     code: list[bytes] = []
     offset = 0
     for name, source in sources.items():
         state = _state(source)
         if state is not None:
             found = _compiled(source, cache_from_source(source))
-            entries[name] = offset, len(found), source, state, os.path.basename(source) == "__init__.py"
+            entry: Entry = offset, len(found), source, state, os.path.basename(source) == "__init__.py"
+            entries[name] = marshal.dumps(entry)
             code.append(found)
             offset += len(found)
     head = marshal.dumps((_INTERPRETER, entries))

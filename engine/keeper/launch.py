@@ -21,13 +21,16 @@ class Launch:
         self._group, path = group, roots.keeper_socket(group)
         self._folder = os.path.dirname(path)
         make_private(self._folder)
+        self._interpreter = -1
         try:
-            self._process = Background(f"{self._folder}/keeper.log", lambda descriptors: _start(path, descriptors))
+            self._process = Background(f"{self._folder}/keeper.log", lambda descriptors: self._start(path, descriptors))
         except OSError as error:
+            self._let_go()
             raise OperationFailed.of("start the keeper of", group, error) from error
 
     def wait(self) -> None:
         """Wait until it listens. Raises KeeperLost when it failed."""
+        self._let_go()
         if not self._process.wait():
             raise KeeperLost(f"the keeper of {self._group} did not start", hint=f"See {self._folder}/keeper.log.")
 
@@ -35,26 +38,28 @@ class Launch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._let_go()
         self._process.close()
 
-
-def _start(path: str, descriptors: Descriptors) -> int:
-    """Start the keeper that listens at `path`; returns its pid if we have to wait for it, otherwise 0."""
-    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
-    # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
-    argv = [sys.executable, "-I", "-S", main, tree, path, str(READY)]
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
-    if rootless.here():
-        rootless.spawn(
-            argv, environment, descriptors
-        )  # there it is permitted to move containers into the user's cgroup
-        return 0
-    interpreter = _read_only(sys.executable)
-    try:
-        program = f"/proc/self/fd/{interpreter}" if interpreter >= 0 else sys.executable
+    def _start(self, path: str, descriptors: Descriptors) -> int:
+        """Start the keeper that listens at `path`; returns its pid if we have to wait for it, otherwise 0."""
+        tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+        # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
+        argv = [sys.executable, "-I", "-S", main, tree, path, str(READY)]
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
+        if rootless.here():
+            # The process there may move containers into the user's cgroup.
+            rootless.spawn(argv, environment, descriptors)
+            return 0
+        self._interpreter = _read_only(sys.executable)
+        program = f"/proc/self/fd/{self._interpreter}" if self._interpreter >= 0 else sys.executable
         return spawn(program, argv, environment, descriptors)
-    finally:
+
+    def _let_go(self) -> None:
+        """Close the interpreter. This unmounts it, and the kernel waits for RCU, up to ten milliseconds: `wait` does it, and
+        not `__init__`, whose caller has other work."""
+        interpreter, self._interpreter = self._interpreter, -1
         if interpreter >= 0:
             os.close(interpreter)
 

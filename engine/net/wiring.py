@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, conntrack, endpoint, ipam, options, ports, preferences, removal, veth
+from engine.net import bridge, endpoint, ipam, options, ports, preferences, removal, veth
 from engine.net.endpoint import Plan
 from engine.net.firewall import backend, published_ports
 from engine.net.firewall.enforce import Enforcement
@@ -194,6 +194,8 @@ class Wiring:
         if left:
             if self._forgetting is not None:
                 self._forgetting.cancel()
+            from engine.net import conntrack  # late: nothing is forgotten at the first start
+
             conntrack.forget(left)
 
     def release(self, container_id: str) -> None:
@@ -440,6 +442,8 @@ class Wiring:
             self._forget()
         ports = {(port.protocol, port.host_port) for job in jobs for port in job.rules if port.protocol == "udp"}
         if ports:
+            from engine.net import conntrack
+
             conntrack.forget((), ports)
 
     async def _apply_apart(self, jobs: Sequence[_Job]) -> None:

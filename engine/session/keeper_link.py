@@ -41,6 +41,16 @@ class KeeperLink:
         """There is no connection, or no longer one."""
         return self.client is None or self.client.lost
 
+    @property
+    def awaited(self) -> bool:
+        """A keeper is getting ready."""
+        return self._launch is not None
+
+    async def meet(self) -> None:
+        """Connect to the keeper that is getting ready, before it is needed. A failure is reported when it is."""
+        with contextlib.suppress(EngineError):
+            await self.keeper()
+
     async def keeper(self) -> KeeperClient:
         """The keeper; it is started if there is none. Raises KeeperLost, OtherVersion."""
         async with self._lock:
@@ -81,9 +91,10 @@ class KeeperLink:
     async def close(self, *, dismiss: bool) -> bool:
         """Disconnect from the keeper, and make it exit if no container of the group is alive; returns whether it
         exits."""
-        client = self.client
-        with contextlib.suppress(EngineError):
-            client = await self._launched() or client
+        async with self._lock:
+            client = self.client
+            with contextlib.suppress(EngineError):
+                client = await self._launched() or client
         if client is None or client.lost:
             with contextlib.suppress(OtherVersion):
                 client = KeeperClient.connect(self._roots, self._group)

@@ -27,10 +27,8 @@ from engine.session import (
     create,
     exits,
     group_store,
-    limits,
     membership,
     name_files,
-    probe,
     remove,
     start,
     stop,
@@ -159,6 +157,8 @@ class Session:
     async def limit(
         self, container_id: str, resources: Resources, restart: Restart, host_config: Mapping[str, Any]
     ) -> ContainerRecord:
+        from engine.session import limits  # late, as `probe`: the first start of a project waits for every import
+
         return limits.change(self._group, container_id, resources, restart, host_config)
 
     async def connect(self, container_id: str, attachment: Attachment) -> ContainerRecord:
@@ -179,9 +179,13 @@ class Session:
         self._group.change(container_id, health=health)
 
     async def probe(self, container_id: str, test: Sequence[str], *, timeout: float) -> Probe:
+        from engine.session import probe
+
         return await probe.probe(self._group, container_id, test, timeout)
 
     async def exec(self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None]) -> int:
+        from engine.session import probe
+
         return await probe.execute(self._group, container_id, spec, output)
 
     async def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:
@@ -193,7 +197,10 @@ class Session:
 
     async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
         async with self._group.takeover:
-            return await adopt.take_over(self._group, clean=clean)
+            found = await adopt.take_over(self._group, clean=clean)
+        if self._group.link.awaited:
+            self._tasks.start_soon(self._group.link.meet)
+        return found
 
     async def close(self) -> None:
         group = self._group

@@ -28,7 +28,6 @@ from engine.spec.logtag import NOBODY
 from engine.spec.network import VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Status
 from engine.volume import store as volumes
-from engine.volume.copyup import copy_up
 
 if TYPE_CHECKING:
     from engine.net.endpoint import Plan
@@ -279,5 +278,7 @@ def _volumes(group: Group, record: ContainerRecord, image: ImageRecord) -> dict[
             volume = volumes.create(group.store, VolumeSpec(name=mount.source, labels=mount.labels, anonymous=True))
         found[mount.source] = volumes.prepare(volume)
         if not mount.nocopy and not mount.subpath:
+            from engine.volume.copyup import copy_up  # most containers have no volume
+
             copy_up(layers, mount.target, volume)
     return found

@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from engine.errors import OperationFailed
 from engine.kernel.sealed_memory import sealed
-from engine.net.relay.relay_program import PROGRAMS
 from engine.readable import Readable
 from engine.spec.container import PortBinding
 
@@ -148,6 +147,8 @@ class Relay:
 
 def _program(folder: str) -> int:
     """A descriptor of the program. Raises OperationFailed."""
+    from engine.net.relay.relay_program import PROGRAMS  # late: most projects publish nothing on loopback addresses
+
     try:
         return sealed("composer-relay", PROGRAMS)
     except OperationFailed as failure:
