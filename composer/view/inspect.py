@@ -11,6 +11,8 @@ from composer.view.start_errors import words
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from composer.run.port import Engine
     from engine.spec.container import ContainerSpec, Healthcheck, Mount
     from engine.spec.image import ImageConfig
@@ -55,11 +57,16 @@ def inspected(engine: Engine, record: ContainerRecord, config: ImageConfig | Non
 
 
 def command_line(spec: ContainerSpec, config: ImageConfig | None) -> list[str]:
-    entrypoint = spec.entrypoint if spec.entrypoint is not None else (config.entrypoint if config else ())
-    command = spec.command
-    if command is None:
-        command = config.command if config is not None and spec.entrypoint is None else ()
+    entrypoint, command = _words(spec, config)
     return [*entrypoint, *command]
+
+
+def _words(spec: ContainerSpec, config: ImageConfig | None) -> tuple[Sequence[str], Sequence[str]]:
+    """Entrypoint and command. As in Docker, a new entrypoint discards the image's command."""
+    inherits = config is not None and spec.entrypoint is None
+    entrypoint = spec.entrypoint if spec.entrypoint is not None else (config.entrypoint if config else ())
+    command = spec.command if spec.command is not None else (config.command if config and inherits else ())
+    return entrypoint, command
 
 
 def state(record: ContainerRecord) -> dict[str, Any]:
@@ -97,17 +104,8 @@ def state(record: ContainerRecord) -> dict[str, Any]:
 
 def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, Any]:
     spec = record.spec
-    environment: dict[str, str | None] = dict(
-        entry.partition("=")[::2] for entry in (config.environment if config else ())
-    )
-    environment |= spec.environment
-    entrypoint = spec.entrypoint if spec.entrypoint is not None else (config.entrypoint if config else ())
-    command = spec.command
-    if command is None and config is not None and spec.entrypoint is None:
-        command = config.command
-    ports = {*(config.exposed_ports if config else ()), *(f"{p.container_port}/{p.protocol}" for p in spec.ports)}
-    ports |= {text if "/" in text else f"{text}/tcp" for text in spec.expose}
-    found: dict[str, Any] = {
+    entrypoint, command = _words(spec, config)
+    return {
         "Hostname": spec.hostname or ("" if spec.network_mode == "host" else record.id[:12]),
         "Domainname": spec.domainname,
         "User": spec.user or (config.user if config else ""),
@@ -117,7 +115,7 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
         "Tty": spec.tty,
         "OpenStdin": spec.stdin_open,
         "StdinOnce": spec.stdin_once,
-        "Env": [name if value is None else f"{name}={value}" for name, value in environment.items()] or None,
+        "Env": _environment(spec, config) or None,
         "Cmd": list(command) if command else None,
         "Image": spec.image_ref or spec.image,
         "Volumes": {path: {} for path in _volumes(spec, config)} or None,
@@ -125,7 +123,23 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
         "Entrypoint": list(entrypoint) if entrypoint else None,
         "OnBuild": list(config.on_build) if config and config.on_build else None,
         "Labels": {**(config.labels if config else {}), **finding.labels(record)},
+        **_optional(spec, config),
     }
+
+
+def _environment(spec: ContainerSpec, config: ImageConfig | None) -> list[str]:
+    """The variables of the image and the container, which take precedence."""
+    inherited = config.environment if config else ()
+    values: dict[str, str | None] = dict(entry.partition("=")[::2] for entry in inherited)
+    values |= spec.environment
+    return [name if value is None else f"{name}={value}" for name, value in values.items()]
+
+
+def _optional(spec: ContainerSpec, config: ImageConfig | None) -> dict[str, Any]:
+    """The fields that are absent if they are not set."""
+    found: dict[str, Any] = {}
+    ports = {*(config.exposed_ports if config else ()), *(f"{p.container_port}/{p.protocol}" for p in spec.ports)}
+    ports |= {text if "/" in text else f"{text}/tcp" for text in spec.expose}
     if ports:
         found["ExposedPorts"] = {port: {} for port in sorted(ports)}
     inherited = healthcheck(config.healthcheck) if config and config.healthcheck else {}

@@ -247,20 +247,12 @@ class ImageStore:
         if last and users and not force:
             raise Conflict(f"image {name} is in use by {', '.join(users)}", hint="Remove the container first.")
         with self.store.transaction(freeing=True) as db:
-            if last:
-                gone = [*record.tags, *record.digests]
-                others = variants.forget_all(db, record.id)
-                db.execute("DELETE FROM tags WHERE image_id = ?", (record.id,))
-                db.execute("DELETE FROM digests WHERE image_id = ?", (record.id,))
-            else:
-                gone = [str(parsed)]
-                others = variants.forget(db, str(parsed))
-                db.execute("DELETE FROM tags WHERE reference = ?", (str(parsed),))
+            gone, variant_ids = _untag(db, record, None if last else parsed)
             lines = [f"Untagged: {references.parse(text).familiar}" for text in gone]
             if last and not users:
                 db.execute("DELETE FROM images WHERE id = ?", (record.id,))
                 lines.append(f"Deleted: {record.id}")
-            for image_id in dict.fromkeys(others):
+            for image_id in dict.fromkeys(variant_ids):
                 if image_id != record.id and variants.is_nameless(db, image_id) and image_id not in in_use:
                     db.execute("DELETE FROM images WHERE id = ?", (image_id,))
                     lines.append(f"Deleted: {image_id}")
@@ -303,6 +295,21 @@ def _name(db: sqlite3.Connection, record: ImageRecord, tags: Sequence[str], dige
     for digest in digests:
         if variants.is_own(db, digest, record):
             db.execute("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", (digest, record.id))
+
+
+def _untag(
+    db: sqlite3.Connection, record: ImageRecord, name: references.Reference | None
+) -> tuple[list[str], list[str]]:
+    """Remove a tag of the image, or all its tags and digests. Returns the removed names, and the ids of their
+    variants."""
+    if name is None:
+        others = variants.forget_all(db, record.id)
+        db.execute("DELETE FROM tags WHERE image_id = ?", (record.id,))
+        db.execute("DELETE FROM digests WHERE image_id = ?", (record.id,))
+        return [*record.tags, *record.digests], others
+    others = variants.forget(db, str(name))
+    db.execute("DELETE FROM tags WHERE reference = ?", (str(name),))
+    return [str(name)], others
 
 
 def _holders(db: sqlite3.Connection, tags: Iterable[str]) -> set[str]:
