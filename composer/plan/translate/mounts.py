@@ -18,6 +18,10 @@ _ANSWERS = {
 }
 
 
+_KINDS = ("bind", "volume", "tmpfs", "image")
+"""The types of mounts, each with a key of its options."""
+
+
 def _drive(target: str) -> str:
     """A hint for `v:/data`, which Compose reads as a path on a Windows drive."""
     if target[:1].isalpha() and target[1:3] == ":/":
@@ -43,6 +47,9 @@ def mounts(scope: Scope) -> tuple[Mount, ...]:
             found.append(mount)
 
     for index, wanted in enumerate(scope.service.volumes):
+        for kind in _KINDS:
+            if kind != wanted.type and getattr(wanted, kind) is not None:
+                scope.warn(("volumes", index), f"mount of type `{wanted.type}` should not define `{kind}` option")
         add(_mount(scope, index, wanted), ("volumes", index))
     for index, text in enumerate(scope.service.tmpfs):
         target, _, options = text.partition(":")
