@@ -27,6 +27,8 @@ def described_error(error: Exception) -> HTTPError:
     if isinstance(error, EngineError):
         message = re.sub(r"^invalid platform '(.*)': (unknown .*)", r'"\1": \2: invalid argument', error.message)
         return failed(type(error).__name__, message)
+    if isinstance(error, RecursionError):  # only a client's JSON is that deep
+        return HTTPError(400, "invalid JSON: it is nested too deeply")
     return HTTPError(500, f"internal error: {type(error).__name__}: {error}")
 
 

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 from anyio.abc import SocketAttribute, SocketStream
 
 from composer.release import VERSION
@@ -48,7 +49,8 @@ _API = f"{NEWEST[0]}.{NEWEST[1]}"
 
 
 THREADS = 512
-"""The number of threads that wait for processes: one for each attached client."""
+"""The number of threads that wait for processes: one for each attached client. As many can do other work, of which a client
+that does not read, or sends slowly, holds up one."""
 
 
 class Server:
@@ -100,6 +102,7 @@ class Server:
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""
         uploads.sweep(self.roots)
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         async with anyio.create_task_group() as tasks:
             self.tasks = tasks
             tasks.start_soon(self.observer.run)

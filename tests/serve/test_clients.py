@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -59,6 +60,52 @@ def test_20_slow_clients_hold_up_nobody(api):
         for _ in range(50):
             assert isinstance(api.get("/containers/json"), list)
     assert api.raw("GET", "/_ping")[2] == b"OK"
+
+
+def test_clients_that_wait_for_threads_hold_up_nobody_and_leave_no_descriptors(api):
+    """More uploads than there are threads by default, one of which each of them occupies."""
+    with sockets(api, 1) as (client,):
+        pid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+
+    def pipes():
+        folder = f"/proc/{pid}/fd"
+        return sum(os.readlink(f"{folder}/{fd}").startswith("pipe:") for fd in os.listdir(folder) if fd.isdigit())
+
+    def state():
+        with contextlib.suppress(FileNotFoundError):  # one was closed meanwhile
+            return pipes()
+        return -1
+
+    before = state()
+    with sockets(api, 60) as clients:
+        for client in clients:
+            client.sendall(b"POST /images/load HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n")
+        while state() < before + 120:
+            pass
+        assert api.get("/images/busybox/json")["Id"] and api("POST", "/images/prune") is not None
+    deadline = time.monotonic() + 60
+    while state() != before:
+        assert time.monotonic() < deadline
+
+
+def test_json_that_is_nested_too_deeply(api):
+    deep = "[" * 60_000
+    for method, path, body in (
+        ("POST", "/containers/create", deep.encode()),
+        ("GET", f"/containers/json?filters={deep}", b""),
+        ("POST", f"/build?buildargs={deep}", b""),
+    ):
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        with api.connect() as sock:
+            sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 400 "), path[:30]
+
+
+def test_a_json_body_that_is_announced_too_large_is_refused_at_once(api):
+    with api.connect() as sock:
+        sock.sendall(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        sock.sendall(b"Content-Length: 99999999999\r\n\r\n{")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize("at", ["idle", "upload", "attach", "exec", "wait"])

@@ -84,8 +84,11 @@ async def upload(request: Request, work: Callable[[int], T]) -> T:
     """
     reading, writing = pipe()
     os.set_blocking(writing, False)
+    begun = False
 
     def run() -> T:
+        nonlocal begun
+        begun = True
         try:
             return work(reading)
         finally:
@@ -99,11 +102,15 @@ async def upload(request: Request, work: Callable[[int], T]) -> T:
         finally:
             os.close(writing)
 
-    async with collapsed(), anyio.create_task_group() as tasks:
-        tasks.start_soon(feed)
-        result = await to_thread.run_sync(run)
-        tasks.cancel_scope.cancel()
-    return result
+    try:
+        async with collapsed(), anyio.create_task_group() as tasks:
+            tasks.start_soon(feed)
+            result = await to_thread.run_sync(run)
+            tasks.cancel_scope.cancel()
+        return result
+    finally:
+        if not begun:  # cancelled while it waited for a thread
+            os.close(reading)
 
 
 async def download(
@@ -115,8 +122,11 @@ async def download(
     """
     reading, writing = pipe()
     os.set_blocking(reading, False)
+    begun = False
 
     def run() -> None:
+        nonlocal begun
+        begun = True
         try:
             work(writing)
         except BrokenPipeError:
@@ -135,9 +145,13 @@ async def download(
         finally:
             os.close(reading)
 
-    async with collapsed(), anyio.create_task_group() as tasks:
-        tasks.start_soon(copy)
-        await to_thread.run_sync(run)
+    try:
+        async with collapsed(), anyio.create_task_group() as tasks:
+            tasks.start_soon(copy)
+            await to_thread.run_sync(run)
+    finally:
+        if not begun:
+            os.close(writing)
 
 
 @asynccontextmanager

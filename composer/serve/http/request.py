@@ -68,11 +68,14 @@ class Request:
 
     async def content(self, limit: int = MAX_JSON) -> bytes:
         """The whole body. Raises HTTPError 413 if it has more than `limit` bytes."""
+        too_large = HTTPError(413, f"the request's body has more than {limit} bytes")
+        if int(self.headers.get("content-length") or 0) > limit:
+            raise too_large
         parts, size = [], 0
         async for part in self._read():
             size += len(part)
             if size > limit:
-                raise HTTPError(413, f"the request's body has more than {limit} bytes")
+                raise too_large
             parts.append(part)
         return b"".join(parts)
 
