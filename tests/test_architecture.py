@@ -348,7 +348,7 @@ def test_every_import_is_declared():
     assert {distributions.get(name, name) for name in foreign} <= declared
 
 
-HEAVY = ("pydantic", "networkx", "pyroute2", "yaml", "cryptography")
+HEAVY = ("pydantic", "networkx", "pyroute2", "jeepney", "yaml", "cryptography")
 RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urllib")
 """What nothing on the way to a plain container needs, of the standard library's slower modules."""
 

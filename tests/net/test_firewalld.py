@@ -1,17 +1,16 @@
 """firewalld and the message bus, played by a thread on a socket; scripts/firewall-test uses the real ones."""
 
 import contextlib
+import itertools
 import os
 import socket
-import struct
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from jeepney import DBusAddress, HeaderFields, Parser, new_error, new_method_return, new_signal
 
 from engine.errors import OperationFailed
-from engine.net.firewall import dbus, firewalld
+from engine.net.firewall import firewalld
 
 HELLO, OWNER = "Hello", "NameHasOwner"
 
@@ -32,63 +31,50 @@ class Firewalld:
         while True:
             peer, _ = self._listener.accept()
             with peer, contextlib.suppress(OSError):
-                assert peer.recv(100).endswith(str(os.geteuid()).encode().hex().encode() + b"\r\n")
+                login = b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n"
+                assert peer.recv(len(login), socket.MSG_WAITALL) == login
                 peer.sendall(b"OK 1234\r\n")
                 assert peer.recv(7, socket.MSG_WAITALL) == b"BEGIN\r\n"
-                while head := peer.recv(16, socket.MSG_WAITALL):
-                    size, serial, fields_size = struct.unpack_from("<III", head, 4)
-                    rest = peer.recv(fields_size + -fields_size % 8 + size, socket.MSG_WAITALL)
-                    fields = dict(dbus._Reader(head + rest[:fields_size], "<", 12).read("a(yv)"))
-                    body = dbus._Reader(rest[len(rest) - size :], "<")
-                    values = [body.read(kind) for kind in dbus._types(fields.get(8, ""))]
-                    peer.sendall(message(4, 0, "s", [":1.1"]) + self._answer(serial, fields[3], values))
+                parser, serials = Parser(), itertools.count(1)
+                signal = new_signal(DBusAddress("/", "a.b", "a.b"), "NameAcquired", "s", (":1.1",))
+                while data := peer.recv(1 << 16):
+                    for call in parser.feed(data):
+                        answer = self._answer(call, call.header.fields[HeaderFields.member], call.body)
+                        peer.sendall(signal.serialise(next(serials)) + answer.serialise(next(serials)))
 
-    def _answer(self, serial, member, values):
+    def _answer(self, call, member, values):
         self.calls.append(member)
         if member == self.failing:
-            return message(3, serial, "s", ["INVALID_ZONE: composer"], name="org.fedoraproject.FirewallD1.Exception")
+            return new_error(call, "org.fedoraproject.FirewallD1.Exception", "s", ("INVALID_ZONE: composer",))
         match member:
             case "Hello":
-                return message(2, serial, "s", [":1.7"])
+                return new_method_return(call, "s", (":1.7",))
             case "NameHasOwner":
-                return message(2, serial, "b", [self.there])
+                return new_method_return(call, "b", (self.there,))
             case "getZones" | "getPolicies":
                 found = self.zones if member == "getZones" else self.policies
-                return message(2, serial, "as", [sorted(found.keys() & self.active)])
+                return new_method_return(call, "as", (sorted(found.keys() & self.active),))
             case "getPolicySettings":
-                settings = self.policies[values[0]]
-                kinds = {str: "s", list: "as"}
-                return message(2, serial, "a{sv}", [{k: (kinds[type(v)], v) for k, v in settings.items()}])
+                return new_method_return(call, "a{sv}", (self.policies[values[0]],))
             case "addZone2" | "addPolicy":
                 found = self.zones if member == "addZone2" else self.policies
                 if values[0] in found:
-                    return message(3, serial, "s", [f"NAME_CONFLICT: {values[0]}"], name="some.Exception")
+                    return new_error(call, "some.Exception", "s", (f"NAME_CONFLICT: {values[0]}",))
                 found[values[0]] = values[1]
-                return message(2, serial, "o", ["/org/fedoraproject/FirewallD1/config/1"])
+                return new_method_return(call, "o", ("/org/fedoraproject/FirewallD1/config/1",))
             case "getPolicyByName":
-                return message(2, serial, "o", ["/org/fedoraproject/FirewallD1/config/policy/1"])
+                return new_method_return(call, "o", ("/org/fedoraproject/FirewallD1/config/policy/1",))
             case "update":
                 self.policies["composer-out"] = values[0]
             case "reload":
                 self.active = self.zones.keys() | self.policies.keys()
             case "getInterfaces":
-                return message(2, serial, "as", [sorted(self.interfaces)])
+                return new_method_return(call, "as", (sorted(self.interfaces),))
             case "changeZoneOfInterface":
                 self.interfaces.add(values[1])
             case "removeInterface":
                 self.interfaces.discard(values[1])
-        return message(2, serial)
-
-
-def message(kind, answers, signature="", values=(), name=""):
-    body = bytearray()
-    for one, value in zip(dbus._types(signature), values, strict=True):
-        dbus._write(body, one, value)
-    head = bytearray(struct.pack("<cBBBII", b"l", kind, 0, 1, len(body), 9))
-    fields = [(5, ("u", answers))] if answers else [(3, ("s", "NameAcquired"))]
-    fields += ([(8, ("g", signature))] if signature else []) + ([(4, ("s", name))] if name else [])
-    dbus._write(head, "a(yv)", fields)
-    return bytes(head) + bytes(-len(head) % 8) + bytes(body)
+        return new_method_return(call)
 
 
 @pytest.fixture
@@ -101,9 +87,9 @@ def test_bridges_join_a_zone_that_is_made_once(bus):
     there = Firewalld(bus)
     assert firewalld.admit(["cmp-1", "cmp-2"])
     assert there.interfaces == {"cmp-1", "cmp-2"}
-    assert there.zones["composer"]["target"] == "ACCEPT"
-    assert there.policies["composer-out"]["ingress_zones"] == ["ANY"]
-    assert there.policies["composer-out"]["egress_zones"] == ["composer"]
+    assert there.zones["composer"]["target"] == ("s", "ACCEPT")
+    assert there.policies["composer-out"]["ingress_zones"] == ("as", ["ANY"])
+    assert there.policies["composer-out"]["egress_zones"] == ("as", ["composer"])
     there.calls.clear()
     assert firewalld.admit(["cmp-1", "cmp-2", "cmp-3"])
     assert there.interfaces == {"cmp-1", "cmp-2", "cmp-3"}
@@ -115,10 +101,10 @@ def test_bridges_join_a_zone_that_is_made_once(bus):
 
 def test_what_a_killed_process_left_is_completed(bus):
     there = Firewalld(bus)
-    there.zones["composer"] = {"target": "ACCEPT"}
-    there.policies["composer-out"] = {"target": "CONTINUE"}
+    there.zones["composer"] = {"target": ("s", "ACCEPT")}
+    there.policies["composer-out"] = {"target": ("s", "CONTINUE")}
     assert firewalld.admit(["cmp-1"])
-    assert there.policies["composer-out"]["target"] == "ACCEPT"
+    assert there.policies["composer-out"]["target"] == ("s", "ACCEPT")
     assert there.interfaces == {"cmp-1"}
 
 
@@ -156,21 +142,3 @@ def test_a_bus_that_does_not_behave_is_no_bus(bus, answer):
     assert not firewalld.admit(["cmp-1"])
     thread.join()
     listener.close()
-
-
-variants = st.one_of(
-    st.tuples(st.just("s"), st.text()),
-    st.tuples(st.just("b"), st.booleans()),
-    st.tuples(st.just("as"), st.lists(st.text())),
-    st.tuples(st.just("t"), st.integers(0, 2**64 - 1)),
-)
-
-
-@given(st.binary(max_size=9), st.dictionaries(st.text(), variants), st.lists(st.tuples(st.text(), st.text())))
-def test_values_come_back_as_written(start, settings, pairs):
-    data = bytearray(start)
-    dbus._write(data, "a{sv}", settings)
-    dbus._write(data, "a(ss)", pairs)
-    reader = dbus._Reader(bytes(data), "<", len(start))
-    assert reader.read("a{sv}") == {key: value for key, (_, value) in settings.items()}
-    assert reader.read("a(ss)") == pairs

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from engine.errors import EngineError
 from engine.net.firewall import (
     elements,
-    firewalld,
+    foreign,
     forwarding,
     legacy,
     native,
@@ -208,7 +208,7 @@ def _concerns(data: bytes, table: str) -> bool:
             kind &= 0xFF
             fields = attributes(data[offset + 20 : offset + length])
             name = netlink.name_of(fields.get(1, b""))
-            if name == firewalld.TABLE and _begins_anew(kind, fields):
+            if name == foreign.FIREWALLD and _begins_anew(kind, fields):
                 return True
             if name == table and kind in (netlink.DELTABLE, netlink.DELCHAIN, netlink.DELRULE):
                 return True
@@ -223,5 +223,5 @@ def _concerns(data: bytes, table: str) -> bool:
 def _begins_anew(kind: int, fields: dict[int, bytes]) -> bool:
     """Whether firewalld creates its table, or creates or flushes one of its rejecting chains."""
     chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
-    changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in firewalld.CHAINS
+    changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in foreign.FIREWALLD_CHAINS
     return kind == netlink.NEWTABLE or changed

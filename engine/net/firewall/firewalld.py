@@ -13,11 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.errors import OperationFailed
-from engine.net.firewall import dbus
+from engine.net.firewall import dbus, foreign
 
-TABLE = "firewalld"
-CHAINS = "filter_FORWARD", "filter_INPUT"
-"""firewalld's chains that end with a reject."""
 ZONE = "composer"
 _POLICY = "composer-out"
 _NAME, _OBJECT = "org.fedoraproject.FirewallD1", "/org/fedoraproject/FirewallD1"
@@ -79,7 +76,7 @@ class _Firewalld:
         if ZONE not in self.call(".zone", "getZones") or _POLICY not in self.call(".policy", "getPolicies"):
             return False
         found = self.call(".policy", "getPolicySettings", "s", _POLICY)
-        return all(found.get(key) == value for key, (_, value) in _POLICY_SETTINGS.items() if key != "short")
+        return all(found.get(key) == value for key, value in _POLICY_SETTINGS.items() if key != "short")
 
     def make(self) -> None:
         known = ("NAME_CONFLICT", "ALREADY_ENABLED")
@@ -111,5 +108,5 @@ def _connected(owner: int) -> Iterator[_Firewalld | None]:
 def _is_firewalld(process: int) -> bool:
     with contextlib.suppress(OSError):
         with open(f"/proc/{process}/comm") as file:
-            return process > 0 and file.read().strip() == TABLE
+            return process > 0 and file.read().strip() == foreign.FIREWALLD
     return False

@@ -28,6 +28,10 @@ from engine.net.rtnetlink import attributes
 from engine.spec.network import NetworkRecord
 
 PREFIX = "cmp-"
+FIREWALLD = "firewalld"
+"""Name of firewalld's program and of its table."""
+FIREWALLD_CHAINS = "filter_FORWARD", "filter_INPUT"
+"""firewalld's chains that end with a reject."""
 _TABLE, _CHAIN = "filter", "FORWARD"
 _KEYS = (6, 7)  # iifname, oifname
 

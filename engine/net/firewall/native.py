@@ -8,7 +8,7 @@ import errno
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from engine import digest
-from engine.net.firewall import elements, firewalld, foreign, forwarding, netlink, published_ports, ruleset, userchain
+from engine.net.firewall import elements, foreign, forwarding, netlink, published_ports, ruleset, userchain
 from engine.net.firewall.elements import Elements
 from engine.net.firewall.netlink import Element, Nfnetlink
 from engine.net.firewall.probe import GUARD
@@ -51,8 +51,10 @@ def remove_networks(
         else:
             drop(kernel, roots)
         tables = _tables(kernel)
-        if firewalld.TABLE in tables:
-            firewalld.dismiss((record.bridge for record in records), tables[firewalld.TABLE])
+        if foreign.FIREWALLD in tables:
+            from engine.net.firewall import firewalld  # with a client of D-Bus, which few machines need
+
+            firewalld.dismiss((record.bridge for record in records), tables[foreign.FIREWALLD])
         forget()
 
 
@@ -124,15 +126,19 @@ def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
     """Add the administrator's chains, and let other firewalls of the host accept our networks."""
     userchain.ask(kernel)
     foreign.admit(kernel, records)
-    owner = _tables(kernel).get(firewalld.TABLE)
-    if owner is not None and not firewalld.admit((record.bridge for record in records), owner):
-        foreign.admit_to(kernel, firewalld.TABLE, firewalld.CHAINS, foreign.link_names(records))
+    owner = _tables(kernel).get(foreign.FIREWALLD)
+    if owner is None:
+        return
+    from engine.net.firewall import firewalld  # with a client of D-Bus, which few machines need
+
+    if not firewalld.admit((record.bridge for record in records), owner):
+        foreign.admit_to(kernel, foreign.FIREWALLD, foreign.FIREWALLD_CHAINS, foreign.link_names(records))
 
 
 def has_firewalld() -> bool:
     """Whether firewalld's table exists; its answers can take a while."""
     with Nfnetlink() as kernel:
-        return firewalld.TABLE in _tables(kernel)
+        return foreign.FIREWALLD in _tables(kernel)
 
 
 def _tables(kernel: Nfnetlink) -> dict[str, int]:
