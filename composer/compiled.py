@@ -35,7 +35,7 @@ _PYC_HEAD = 16
 
 
 class _Loader(SourceFileLoader):
-    """A module's own loader, which has been given the code already."""
+    """A module's loader that already has the code."""
 
     def __init__(self, name: str, path: str, code: bytes) -> None:
         self.name, self.path = name, path  # as the base class does
@@ -124,7 +124,7 @@ def renew() -> None:
     try:
         _write(sources)
     except OSError:
-        pass  # another process is writing it, or the disc is full: it only costs time
+        pass  # another process is writing it, or the disk is full: that only costs time
 
 
 def _is_ours() -> bool:
@@ -137,7 +137,7 @@ def _path() -> str:
 
 
 def _state(source: str) -> Source | None:
-    """What every change of the file changes: its size, inode, and time of change (ns)."""
+    """The size, inode and time of change (ns) of the file; every change affects one of them."""
     try:
         status = os.stat(source)
     except OSError:
@@ -157,7 +157,7 @@ def _loaded() -> Iterator[tuple[str, str]]:
 
 
 def _own() -> Iterator[tuple[str, str]]:
-    """Those of all our modules: other commands use others."""
+    """Names and source files of all our modules, because other commands use others."""
     for package in ("composer", "engine"):
         for folder, _, files in os.walk(f"{_TREE}/{package}"):
             prefix = os.path.relpath(folder, _TREE).replace("/", ".")
@@ -186,7 +186,7 @@ def _write(sources: dict[str, str]) -> None:
 
 
 def _replace(path: str, content: bytes) -> None:
-    """Put the file in its place, unless another process is doing so. Raises OSError."""
+    """Replace the file, unless another process is doing so. Raises OSError."""
     from engine.poll import write_all
 
     draft = f"{path}.new"
@@ -203,7 +203,7 @@ def _replace(path: str, content: bytes) -> None:
 
 
 def _compiled(source: str, path: str) -> bytes:
-    """The code in the .pyc file at `path`; nothing where it is missing, or not that of the source as it is."""
+    """The code in the .pyc file at `path`; empty if it is missing or does not match the source."""
     try:
         status = os.stat(source)
         with open(path, "rb") as file:

@@ -8,10 +8,10 @@ from engine.poll import write_all
 
 
 def replace(path: str, data: bytes, *, durable: bool = False, keep_owner: bool = False) -> None:
-    """Replace the file at `path`, or create it. Raises OSError; then nothing has changed.
+    """Replace the file at `path`, or create it. If it raises OSError, nothing has changed.
 
     The file is private (0600), or with `keep_owner` has the owner and mode of the one before. `durable`: the content is
-    on disc before the file gets its name.
+    on disk before the file gets its name.
     """
     draft = f"{path}.new-{os.urandom(4).hex()}"
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from engine import control
 
 READY = 3
-"""The descriptor of the socket on which the process sends a byte when it listens. As long as the other end is open, whoever
-started it may still connect."""
+"""The descriptor of the socket on which the process sends a byte when it listens. As long as the other end is open, its
+starter may still connect."""
 
 Descriptors = tuple[int, int, int, int]
 """The descriptors that become the process's 0, 1, 2 and READY."""
 
 
 class Background:
-    """A process that gets ready side by side with whatever else we do. `start` starts it, with /dev/null for its input and
-    output and the end of the file `log` for its errors; it gives the pid to wait for, 0 for none: the process forks once
-    itself and its parent leaves, so that nobody has to wait for it. Raises OSError."""
+    """A process that starts up while we continue. `start` starts it, with /dev/null for its input and output, and
+    appends its errors to the file `log`. It returns the pid to wait for, 0 for none: the process forks and its parent
+    exits, so that no one has to reap it. Raises OSError."""
 
     def __init__(self, log: str, start: Callable[[Descriptors], int]) -> None:
         self._ready, done = socket.socketpair()
@@ -60,8 +60,8 @@ def spawn(program: str, argv: list[str], environment: Mapping[str, str], descrip
 
 
 def _closed() -> list[tuple[int, int]]:
-    """Actions that close what our caller left open for us, such as a shell's pipe of `> >(tee log)`: whoever reads from it
-    would otherwise wait for the end of the process."""
+    """Actions that close descriptors inherited from our caller, such as a shell's pipe of `> >(tee log)`, whose reader
+    would otherwise wait for the process to exit."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)

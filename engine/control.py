@@ -1,5 +1,5 @@
-"""Control sockets: a path in the run root at which one of our processes listens, and a lock beside it, which allows only one.
-A keeper, a supervisor, and the process that holds a user's namespace have one each.
+"""Control sockets: a path in the run root on which one of our processes listens, and a lock beside it, which allows
+only one. A keeper, a supervisor, and the process that holds a user's namespace have one each.
 
     <name>.sock     mode 0600; the user of a connecting process is checked, too
     <name>.lock     locked by the listening process for its lifetime; its text is the version of the protocol
@@ -20,15 +20,15 @@ from engine.errors import OtherVersion
 from engine.paths import make_private
 
 PAUSE = 0.005
-"""Seconds between two looks at a lock and a socket, which cannot be waited for together."""
+"""Polling interval in seconds for a lock and a socket, which cannot be waited for together."""
 
 _TRIES = 8
 """How often a removed directory is created again."""
 
 
 def connect(path: str, version: str = "") -> socket.socket:
-    """Connect to the process that listens at `path`. Raises OSError when there is none, OtherVersion if its version is not
-    `version` ("": any)."""
+    """Connect to the process that listens on `path`. Raises OSError if there is none, OtherVersion if its version is
+    not `version` ("": any)."""
     name, folder = _address(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -92,8 +92,8 @@ def listen(path: str) -> socket.socket:
 
 
 def create(path: str, bits: int) -> int:
-    """Open a file of a control socket's folder, and make both where they are missing: whoever leaves takes the folder along,
-    also after we have found it there. Raises OSError."""
+    """Open a file in a control socket's directory, and create both if they are missing. An exiting process removes the
+    directory, possibly after we have found it. Raises OSError."""
     tries = 0
     while True:
         try:
@@ -102,7 +102,7 @@ def create(path: str, bits: int) -> int:
         except (
             FileNotFoundError,
             FileExistsError,
-        ):  # (makedirs looks again at what it finds, and says the latter then)
+        ):  # (makedirs checks an existing path again, and raises the latter)
             tries += 1
             if tries == _TRIES:
                 raise
@@ -180,7 +180,7 @@ def _is_open(sock: socket.socket) -> bool:
 def _version_of(path: str) -> str:
     """The version of the process that listens at `path`; "" if it states none."""
     try:
-        # (utf-8 is there from the beginning; ascii would be a module to load)
+        # (utf-8 is built in; ascii would have to be loaded)
         with open(lock_of(path), encoding="utf-8", errors="replace") as file:
             return file.read(100)
     except FileNotFoundError:
@@ -188,7 +188,8 @@ def _version_of(path: str) -> str:
 
 
 def _locked(path: str) -> int | None:
-    """Lock the file without waiting; None when another process has it. A file that was replaced meanwhile does not count."""
+    """Lock the file without waiting; None if another process has locked it. A lock on a file that was replaced
+    meanwhile is ignored."""
     fd = create(path, os.O_RDWR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

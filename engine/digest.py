@@ -1,5 +1,5 @@
-"""SHA-256 of small data. hashlib would load OpenSSL for it, which takes a command and a supervisor 2 ms each; what is
-large (layers, archives) gains by OpenSSL's speed and uses hashlib."""
+"""SHA-256 of small data. hashlib would load OpenSSL, which costs a command and a supervisor 2 ms each; large data
+(layers, archives) benefits from OpenSSL's speed and uses hashlib."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def hexadecimal(data: bytes) -> str:
 
 
 def tag(text: str) -> str:
-    """Eight hex digits that stand for a text, where the kernel has no room for it."""
+    """Eight hex digits that identify a text, for names with limited length in the kernel."""
     return hexadecimal(text.encode())[:8]

@@ -1,5 +1,5 @@
-"""Reserved disc space: <state>/reserve, released step by step so that containers can be stopped and removed on a full
-disc."""
+"""Reserved disk space: <state>/reserve, released step by step so that containers can be stopped and removed on a full
+disk."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def give(state: str) -> bool:
 
 
 def afford_start(state: str) -> bool:
-    """Whether there is room to start a container. What is missing comes from the upper half of the reserve; the lower half
-    is for what stops and removes."""
+    """Whether there is room to start a container. Missing space comes from the upper half of the reserve; the lower
+    half is for stopping and removing."""
     try:
         while _free(state) < _SCARCE:
             if os.stat(f"{state}/reserve").st_size <= _SIZE // 2 or not give(state):

@@ -26,7 +26,7 @@ import errno as _errno
 import os
 
 PRIVILEGED = "To use composer in a container, start that container with docker run --privileged."
-"""What to do about a kernel that withholds from root what the engine needs."""
+"""The hint for a kernel that denies root a permission that the engine needs."""
 
 
 class EngineError(Exception):
@@ -62,11 +62,11 @@ class OperationFailed(EngineError):
 
 
 PLACES: list[str] = []
-"""Folders to check for a full disc if an error's subject is not a path: state root and run root."""
+"""Directories to check for a full disk if an error's subject is not a path: state root and run root."""
 
 
 def _disc(subject: object, errno: int) -> str:
-    """A sentence that names the file system that is full, or read-only; "" when none is found."""
+    """A sentence that names the full or read-only file system; "" if there is none."""
     for path in (*([subject] if isinstance(subject, str) and subject.startswith("/") else ()), *PLACES):
         place = path
         while not os.path.exists(place):
@@ -95,7 +95,7 @@ class Unsupported(EngineError):
 
 
 class NotFound(EngineError):
-    """`kind` is what was looked for (container, image, network, volume), `name` how."""
+    """`kind` is the type of the object (container, image, network, volume), `name` its name."""
 
     def __init__(self, kind: str, name: str, *, hint: str = "") -> None:
         super().__init__(f"no such {kind}: {name}", hint=hint)
@@ -131,7 +131,7 @@ class KeeperLost(EngineError):
 
 
 class OtherVersion(EngineError):
-    """`socket` is the name of the socket at which the process `pid` listens."""
+    """`socket` is the name of the socket on which the process `pid` listens."""
 
     def __init__(self, socket: str, pid: int, theirs: str, ours: str) -> None:
         super().__init__(

@@ -11,9 +11,9 @@ _OTHERS = (
     "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
     "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS",
 )  # fmt: skip
-"""Variables that name another repository, as in a hook (githooks(5)): git would write to that one."""
+"""Variables that select another repository, as in a hook (githooks(5)): git would write to that one."""
 
 
 def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for a repository of ours, without questions at the terminal. Configuration and credentials stay."""
+    """`environ` for our own repositories, without prompts on the terminal. Configuration and credentials are kept."""
     return {name: value for name, value in environ.items() if name not in _OTHERS} | {"GIT_TERMINAL_PROMPT": "0"}

@@ -1,5 +1,5 @@
 """Check the engine's requirements before anything is done: on a restricted machine (a chroot, an unprivileged
-container) the user gets one sentence about what is missing, instead of an error from the first failing system call."""
+container) the user gets one message about what is missing, instead of the error of the first failing system call."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NEEDED = {
     "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8,
     "CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_ADMIN": 21,
 }  # fmt: skip
-"""Capabilities that no container can be made without (linux/capability.h)."""
+"""Capabilities that creating a container requires (linux/capability.h)."""
 _OVERLAYFS = 0x794C7630
 
 
 def check(roots: Roots) -> None:
-    """Raises Unsupported, with what to do."""
+    """Raises Unsupported with a hint."""
     _check_capabilities()
     _check_root()
     _check_state_root(roots.state)
@@ -44,7 +44,7 @@ def _check_root() -> None:
 
     def look() -> None:
         with contextlib.suppress(OSError, OperationFailed):
-            calls.unshare(flags.CLONE_FS)  # from here on this thread has a root directory of its own
+            calls.unshare(flags.CLONE_FS)  # from here on, this thread has a separate root directory
             before = calls.mount_id("/"), os.stat("/").st_ino
             space = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -64,7 +64,7 @@ def _check_root() -> None:
 
 
 def _check_state_root(path: str) -> None:
-    """overlayfs takes no upper layer that is itself on overlayfs (ovl_mount_dir_check)."""
+    """overlayfs accepts no upper layer that is itself on overlayfs (ovl_mount_dir_check)."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)

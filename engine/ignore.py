@@ -1,4 +1,4 @@
-"""Patterns of .dockerignore, of COPY --exclude and --parents, and of what develop.watch ignores and includes.
+"""Patterns of .dockerignore, of COPY --exclude and --parents, and of develop.watch.
 
 They are those of the Dockerfile reference (".dockerignore files"), with Go's filepath.Match:
 
@@ -55,14 +55,14 @@ class Ignore:
 
     @property
     def has_exceptions(self) -> bool:
-        """Whether a `!pattern` takes something out again."""
+        """Whether a `!pattern` re-includes something."""
         return self._negations
 
     def __bool__(self) -> bool:
         return bool(self._rules)
 
     def matches(self, path: str) -> bool:
-        """Whether `path` itself, or a directory above it, is ignored by the last rule that speaks of it."""
+        """Whether the last matching rule for `path`, or for a directory above it, ignores it."""
         ignored = False
         for negated, pattern, _ in self._rules:
             if negated == ignored and _at_or_below(pattern, path):
@@ -83,7 +83,7 @@ class Ignore:
         return True
 
     def prunes(self, directory: str) -> bool:
-        """Whether nothing below an ignored directory can be taken out again, so that it need not be walked."""
+        """Whether no rule can re-include anything below an ignored directory, so that it need not be walked."""
         if not self.matches(directory):
             return False
         prefix = directory + "/"
@@ -105,7 +105,7 @@ def _may_be_below(text: str, prefix: str) -> bool:
 
 
 def normalised(pattern: str) -> str:
-    """Without empty, "." and ".." components; what would lead out of the root stays at it."""
+    """The path without empty, "." and ".." components; ".." stops at the root."""
     parts: list[str] = []
     for part in pattern.strip("/").split("/"):
         if part == "..":
@@ -144,7 +144,7 @@ def split(pattern: str) -> list[str]:
 
 @functools.lru_cache(maxsize=512)
 def translate_glob(pattern: str) -> Matcher:
-    """As filepath.Match, which COPY's sources are matched by: `**` is no more than `*`. Raises re.error."""
+    """As in filepath.Match, for COPY's sources: `**` is the same as `*`. Raises re.error."""
     out: list[str] = []
     at = 0
     while at < len(pattern):
@@ -154,7 +154,7 @@ def translate_glob(pattern: str) -> Matcher:
 
 
 _FLAT, _DEEP, _ALL = "[^/]*", "(?:.*/)?", ".*"
-"""Wildcards: in one component; any number of components, as is usual at the beginning of one; whatever follows."""
+"""Wildcards: within one component; any number of components, at the start of one; any text."""
 
 
 def compiled(parts: list[str]) -> Matcher:
@@ -177,7 +177,7 @@ def compiled(parts: list[str]) -> Matcher:
 
 
 def _segment(parts: list[str], *, last: bool) -> str:
-    """`last`: the path ends after it, so that its last wildcard has no choice."""
+    """`last`: the path ends after it, so that its last wildcard needs no alternatives."""
     wild = [number for number, part in enumerate(parts) if part == _FLAT]
     out = parts[: wild[0]] if wild else parts
     for begin, end in itertools.pairwise([*wild, len(parts)]):
@@ -187,7 +187,8 @@ def _segment(parts: list[str], *, last: bool) -> str:
 
 
 class Stepwise:
-    """A pattern of which a regular expression would try everything: all places that can be reached, part after part."""
+    """Matches a pattern for which a regular expression would backtrack: tracks all reachable positions, part by
+    part."""
 
     def __init__(self, parts: list[str]) -> None:
         self.pattern = "".join(parts)
@@ -221,7 +222,7 @@ class Stepwise:
 
 
 def _component(pattern: str, at: int) -> tuple[str, int]:
-    """What stands at `at`, as a regular expression, and where the next thing begins."""
+    """The element at `at` as a regular expression, and the start of the next one."""
     char = pattern[at]
     if char == "*":
         return "[^/]*", at + 1
@@ -237,7 +238,7 @@ def _component(pattern: str, at: int) -> tuple[str, int]:
 
 
 def _class(pattern: str, at: int) -> tuple[str, int]:
-    """A character class: single characters and ranges, `^` in front for its opposite; never empty."""
+    """A character class: single characters and ranges, negated by a leading `^`; never empty."""
     negated = pattern.startswith("^", at)
     at += negated
     ranges: list[str] = []
@@ -267,5 +268,5 @@ def _class_character(pattern: str, at: int) -> tuple[str, int]:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether the text has a wildcard that no backslash escapes, and so can name several things."""
+    """Whether the text has an unescaped wildcard, so that it can match several files."""
     return bool(re.search(r"[*?\[]", re.sub(r"\\.", "", text, flags=re.DOTALL)))

@@ -53,7 +53,7 @@ class Roots:
         return {"COMPOSER_STATE_ROOT": self.state, "COMPOSER_RUN_ROOT": self.run}
 
     def close_to_others(self) -> None:
-        """Take other users' access to roots that exist. Raises OperationFailed for a folder that is not ours alone."""
+        """Revoke other users' access to existing roots. Raises OperationFailed for a shared directory."""
         for path in (self.state, self.run):
             with contextlib.suppress(FileNotFoundError):
                 status = os.stat(path)
@@ -106,7 +106,8 @@ class Roots:
 
 
 def make_private(folder: str) -> None:
-    """Make a folder, and those above it that are missing, for us alone and whatever the umask; nothing when it is there.
+    """Create a directory and its missing parents, accessible only to us, regardless of the umask; does nothing if it
+    exists.
 
     Raises OSError.
     """
@@ -140,7 +141,7 @@ def make_seen(folder: str) -> None:
 
 
 def private(path: str, how: int) -> int:
-    """The opener (of `open`) of a file for us alone."""
+    """An opener (for `open`) that creates files accessible only to us."""
     return os.open(path, how, 0o600)
 
 
@@ -161,7 +162,7 @@ _KNOWN = {
 
 
 def _close(path: str, mode: int) -> None:
-    """Close a root to others, unless it holds what others may use: then it is /var/lib or /tmp, by mistake."""
+    """Close a root to others, unless it contains files for others: then it is /var/lib or /tmp, by mistake."""
     for name in os.listdir(path):
         with contextlib.suppress(FileNotFoundError):
             if name not in _KNOWN and os.lstat(f"{path}/{name}").st_mode & 0o077:

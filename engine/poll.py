@@ -1,5 +1,5 @@
-"""Waiting for descriptors, and writing to them. With poll(2), because select(2) takes only numbers below 1024, and our caller
-may have more open."""
+"""Waiting for descriptors, and writing to them. With poll(2), because select(2) accepts only descriptors below 1024,
+and our caller may have more open."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _LONGEST = 2**31 - 1
 
 
 def readable(*fds: int, timeout: float | None = None) -> set[int]:
-    """Those that can be read from, or have come to their end, once some can; none after `timeout` seconds (24 days at most)."""
+    """Wait for readable descriptors, or ones at their end; returns none after `timeout` seconds (24 days at most)."""
     return _ready(fds, select.POLLIN, timeout)
 
 
 def writable(fd: int) -> None:
-    """Wait until `fd` takes more, or never will."""
+    """Wait until `fd` accepts more data, or never will."""
     _ready((fd,), select.POLLOUT, None)
 
 
@@ -29,7 +29,7 @@ def _ready(fds: tuple[int, ...], events: int, timeout: float | None) -> set[int]
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write it, and wait for room where the descriptor does not wait by itself. Raises OSError."""
+    """Write all of it, waiting for room if the descriptor is non-blocking. Raises OSError."""
     view = memoryview(data)
     while view:
         try:

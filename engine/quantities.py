@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-# Compiled when they are used: building them takes longer than most commands need for all the rest.
+# Compiled on first use: compiling them takes longer than the rest of most commands.
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _SUFFIX = r"(?:b|([kmgtp])(?:b|ib)?)?"
 
@@ -26,7 +26,7 @@ _WORDS = tuple(
     }.items()
     for word in words.split()
 )  # fmt: skip
-"""What people write for a unit."""
+"""Common spellings of units."""
 _TERM = r"([0-9]*)(?:\.([0-9]*))?([^0-9.]+)"
 
 
@@ -52,7 +52,7 @@ def size(text: str) -> int:
 
 
 def nanoseconds(text: str, units: tuple[str, ...] = COMPOSE) -> int:
-    """A duration: 1m30s, 1.5h, 300ms, 2d, 1w, 0. `units` are those that may be used."""
+    """A duration: 1m30s, 1.5h, 300ms, 2d, 1w, 0. `units` are the accepted ones."""
     rest = text[1:] if text[:1] in ("-", "+") else text
     sign = -1 if text[:1] == "-" else 1
     if rest == "0":

@@ -1,8 +1,9 @@
 """A descriptor in an asyncio event loop: called back when it is readable, unregistered before it is closed.
 
-A loop's selector knows descriptors by number. One that is closed while it is registered stays there, and the next that gets its
-number is never reported: the selector believes that epoll(7) has it. So all readers of the engine are registered here, where a
-descriptor has one owner, and where what an earlier owner of the number has left is removed first.
+A loop's selector identifies descriptors by number. One that is closed while registered stays in the selector, and the
+next with its number is never reported, because the selector assumes that epoll(7) has it. So all readers of the engine
+are registered here, where a descriptor has one owner, and where registrations of an earlier owner of the number are
+removed first.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Descriptor:
 
 
 class Readable:
-    """Owns `source` from now on, which only `close` may close. `ready` is called in the running loop while there is something to
-    read."""
+    """Takes ownership of `source`, which only `close` may close. `ready` is called in the running loop while there is
+    something to read."""
 
     def __init__(self, source: Closing, ready: Callable[[], object]) -> None:
         self._source = source
@@ -46,14 +47,14 @@ class Readable:
         self.closed = False
 
     def when_writable(self, ready: Callable[[], object] | None) -> None:
-        """Call it while there is room; None: no more."""
+        """Call it while there is room; None stops that."""
         if ready is None:
             self._loop.remove_writer(self._fd)
         else:
             self._loop.add_writer(self._fd, ready)
 
     def close(self) -> None:
-        """Once or more often, also when the loop has ended."""
+        """Can be called repeatedly, and after the loop has ended."""
         if not self.closed:
             self.closed = True
             self._forget()

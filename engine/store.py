@@ -156,7 +156,7 @@ class Store:
     def transaction(self, *, freeing: bool = False) -> Iterator[sqlite3.Connection]:
         """One write transaction (BEGIN IMMEDIATE): committed at the end of the block, rolled back when it raises.
 
-        One that is `freeing`, as it records that something is gone, is given room on a full disc.
+        With `freeing`, because it records a removal, it gets space on a full disk.
         """
         db = self.db
         if freeing and disk_reserve.is_scarce(self.roots.state):
@@ -230,7 +230,7 @@ class Store:
                 db.execute("PRAGMA journal_mode = WAL")
                 break
             except sqlite3.OperationalError as error:
-                # Two that do this at once would wait for each other: SQLite asks one to begin again, whatever its patience.
+                # Two concurrent transactions would wait for each other: SQLite makes one start again, regardless of its timeout.
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.005)
@@ -258,7 +258,7 @@ class Store:
 
 
 def _roll_back(db: sqlite3.Connection) -> None:
-    """SQLite has done so itself after some errors, such as a full disc (https://sqlite.org/lang_transaction.html)."""
+    """SQLite rolls back by itself after some errors, such as a full disk (https://sqlite.org/lang_transaction.html)."""
     if db.in_transaction:
         db.execute("ROLLBACK")
 

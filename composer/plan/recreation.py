@@ -70,8 +70,8 @@ def _gone(record: ContainerRecord, snapshot: Snapshot) -> str:
 
 
 def _moved(service: DesiredService, record: ContainerRecord) -> str:
-    """Networks and volumes whose name in the engine changed. The hash covers only their names in the model. Networks
-    that somebody has connected the container to besides do not count, as in Docker Compose."""
+    """Networks and volumes whose name in the engine changed. The hash covers only their names in the model. Networks to
+    which a user has connected the container are ignored, as in Docker Compose."""
     before = {attachment.network for attachment in record.spec.networks}
     wanted = {attachment.network for attachment in service.container.networks}
     if wanted - before:
@@ -89,7 +89,7 @@ def _volumes(service: DesiredService, record: ContainerRecord) -> str:
 
 
 def summary_text(service: DesiredService) -> str:
-    """The value of the label that later tells what changed."""
+    """The value of the label that later shows what changed."""
     return msgspec.json.encode(service.summary, order="sorted").decode()
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from composer.run.protocol import Event, Request
 
 ATTEMPTS = 4
-"""How often a request is made before we give up on supervisors that die of it."""
+"""Limit of attempts of a request if supervisors die during it."""
 
 PATIENCE = 2.0
 """Seconds of silence after which we look whether the supervisor or the keeper is stopped (SIGSTOP); then ever more rarely."""
@@ -102,7 +102,7 @@ class Client:
         return self._connect(replace=True)
 
     def _events(self, sock: socket.socket, ready: Callable[[str], None] | None, *, continues: bool) -> Iterator[Event]:
-        """Yield events until the supervisor hangs up, for whatever reason. `continues`: a stopped keeper is continued."""
+        """Yield events until the supervisor hangs up. `continues`: a stopped keeper is resumed."""
         from composer.run import protocol
 
         frames = protocol.Frames()

@@ -17,7 +17,7 @@ BOUND = 1 << 20
 
 
 def keep(folder: str, kind: str, lines: Iterable[str]) -> None:
-    """Append lines; `kind` is post_start or pre_stop. Errors, such as a full disc, are ignored."""
+    """Append lines; `kind` is post_start or pre_stop. Errors, such as a full disk, are ignored."""
     text = "".join(json.dumps((time.time_ns(), kind, f"{line}\n")) + "\n" for line in lines)
     path = f"{folder}/{NAME}"
     with contextlib.suppress(OSError):

@@ -115,7 +115,7 @@ class Server:
         self.log.close()
 
     def close(self) -> None:
-        """Give up what the server holds, after its end."""
+        """Release the server's resources after it has ended."""
         if self.bridge >= 0:
             with contextlib.suppress(EngineError):
                 self.engine.release_default_network(self.bridge)

@@ -25,7 +25,8 @@ LINGER = 0.0003
 of the loop."""
 
 AT_ONCE = 0.00001
-"""Seconds: who waited less for a datagram expects more of them. To look in vain, an exception, costs more than to wait."""
+"""Seconds: after a shorter wait, more datagrams are expected at once. Reading without success, an exception, costs more
+than waiting."""
 
 Answer = Callable[[bytes, Any], None]
 """Called with a datagram and its sender's address."""

@@ -25,7 +25,7 @@ _DEFAULT_LIKE = 7
 
 
 def lost(records: Iterable[NetworkRecord]) -> set[str]:
-    """The names of the networks whose bridge somebody has removed."""
+    """The names of the networks whose bridge another program has removed."""
     found = set()
     for record in records:
         if record.bridge and record.spec.driver not in LAN_DRIVERS:

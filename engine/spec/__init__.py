@@ -1,8 +1,8 @@
-"""What a caller may ask of the engine, as frozen msgspec structures that travel as JSON.
+"""The engine's specifications and records, as frozen msgspec structures that are encoded as JSON.
 
-Leaves: these modules import nothing of ours. Sizes are bytes, durations seconds, unless a docstring says otherwise.
+These modules import none of our other modules. Sizes are bytes, durations seconds, unless a docstring says otherwise.
 Annotations are evaluated where they stand (no `from __future__ import annotations`): msgspec would have to compile each
-from its text, which every command would pay for.
+from its text, which would slow down every command.
 """
 
 import sys

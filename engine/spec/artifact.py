@@ -1,11 +1,12 @@
-"""Artifacts: what a registry keeps that is no image (OCI image specification, manifest.md, "Guidelines for Artifact Usage")."""
+"""Artifacts: content of a registry other than images (OCI image specification, manifest.md, "Guidelines for Artifact
+Usage")."""
 
 from msgspec import Struct
 
 
 class ArtifactKind(Struct, frozen=True):
-    """What an artifact is. `type` is OCI 1.1's `artifactType`; OCI 1.0 has no such field, and its manifests are recognized by
-    the media type `config` of their empty configuration."""
+    """A type of artifact. `type` is OCI 1.1's `artifactType`; OCI 1.0 has no such field, and its manifests are
+    recognized by the media type `config` of their empty configuration."""
 
     type: str
     config: str

@@ -1,4 +1,4 @@
-"""A container as its creator asks for it. Field names follow Docker's API and the compose specification."""
+"""A container's specification. Field names follow Docker's API and the compose specification."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     nocopy: bool = False
     subpath: str = ""
     labels: dict[str, str] = {}
-    """Of the anonymous volume that is made for the mount."""
+    """Labels of the anonymous volume that is created for the mount."""
     # tmpfs
     size: int = 0
     mode: int | None = None
@@ -39,8 +39,8 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One network the container joins; `network` is the network's name in the engine. `avoid`: addresses that are meant for
-    others there, and not given to this one. `links`: (name of another container, what this one calls it)."""
+    """One network the container joins; `network` is the network's name in the engine. `avoid`: addresses reserved for
+    other containers. `links`: (name of another container, its alias for this one)."""
 
     network: str
     aliases: tuple[str, ...] = ()
@@ -57,8 +57,8 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PortBinding(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A published port. In a specification `host_port` may be "" (any free), "8080" or "8000-8010" (first free);
-    in a state it is the one that was bound."""
+    """A published port. In a specification `host_port` may be "" (any free), "8080" or "8000-8010" (first free); in a
+    state it is the bound port."""
 
     container_port: int
     protocol: str = "tcp"
@@ -126,7 +126,7 @@ class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DeviceRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """gpus and deploy.resources.reservations.devices; answered from CDI specifications."""
+    """gpus and deploy.resources.reservations.devices; resolved with CDI specifications."""
 
     driver: str = ""
     count: int = 0
@@ -137,7 +137,7 @@ class DeviceRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Healthcheck(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`test` as in the image specification: NONE | CMD argv… | CMD-SHELL text. Durations in seconds.
 
-    None means the image's value, and where it has none Docker's default (30, 30, 3, 0, 5).
+    None means the image's value, or else Docker's default (30, 30, 3, 0, 5).
     """
 
     test: tuple[str, ...] | None = None
@@ -154,19 +154,19 @@ class Logging(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Restart(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """no, always, on-failure, unless-stopped; at most `max_retries` times, 0 for ever."""
+    """no, always, on-failure, unless-stopped; at most `max_retries` times, 0 for no limit."""
 
     policy: str = "no"
     max_retries: int = 0
 
 
 class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything one container is made from; written at creation; only its networks change later.
+    """The complete specification of a container, written at its creation; only its networks can change later.
 
     None for entrypoint, command, working_dir, user … means the image's value. `image` is an image id (sha256:…),
-    `image_ref` the name it was asked for by. Modes (pid, ipc, …) are "", host, private, shareable, none, or
-    container:<id>; `network_mode` also bridge; with a network_mode of host, none or container:<id> `networks` is empty.
-    `links`: (name, alias) pairs, the alias is a further name of what `name` means, for this container alone.
+    `image_ref` the requested name. Modes (pid, ipc, …) are "", host, private, shareable, none, or container:<id>;
+    `network_mode` also bridge; with a network_mode of host, none or container:<id> `networks` is empty. `links`: (name,
+    alias) pairs; the alias is an additional name of `name`, for this container only.
     """
 
     name: str
@@ -233,7 +233,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart: Restart = field(default_factory=Restart)
     logging: Logging = field(default_factory=Logging)
     host_config: dict[str, Any] = {}
-    """What a client of the Docker API asked for as HostConfig, kept so that the API gives it back unchanged."""
+    """The HostConfig that a client of the Docker API sent, kept so that the API returns it unchanged."""
 
 
 class ExecSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -249,5 +249,5 @@ class ExecSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 decode_spec = Decoder(ContainerSpec).decode
-"""A ContainerSpec from JSON. Each decoder of our types is made where the module is imported, never in a thread: threads
-that decode a type for the first time side by side crash msgspec 0.22 (a segmentation fault)."""
+"""A ContainerSpec from JSON. Decoders of our types are created when the module is imported, never in a thread: threads
+that decode a type concurrently for the first time crash msgspec 0.22 (a segmentation fault)."""

@@ -1,4 +1,4 @@
-"""Images as they are, and builds as asked for."""
+"""Records of images, and specifications of builds."""
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
@@ -25,8 +25,8 @@ class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An image in the store. `layers` are folder names below <state>/layers, lowest first; sizes in bytes. Times are
-    seconds since the epoch: `created_at` says when it was built, `tagged_at` when it was last pulled, built or tagged here,
-    0 when nobody knows."""
+    seconds since the epoch: `created_at` says when it was built, `tagged_at` when it was last pulled, built or tagged
+    here, 0 if unknown."""
 
     id: str
     tags: tuple[str, ...] = ()
@@ -40,12 +40,12 @@ class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: float = 0.0
     tagged_at: float = 0.0
     others: dict[str, str] = {}
-    """Of the record that a build returns: the images that it made for other platforms (platform → id)."""
+    """Only in the record that a build returns: the images for other platforms (platform → id)."""
 
 
 def for_platform(name: str, platform: str) -> str:
-    """The image `name` (a reference) for a platform, "" for any, as one text: `redis:7 linux/arm64`. Whoever looks images
-    up by name takes this, too."""
+    """The image `name` (a reference) for a platform, "" for any, as one text: `redis:7 linux/arm64`. Functions that
+    find images by name accept this form."""
     return f"{name} {platform}" if platform and not name.startswith("sha256:") else name
 
 
@@ -69,8 +69,8 @@ class ImageStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ImageDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an image's record leaves out: `diff_ids` lowest first, `history` oldest first. `parent`: the image from whose
-    container it was committed."""
+    """Details that an image's record omits: `diff_ids` lowest first, `history` oldest first. `parent`: the image from
+    whose container it was committed."""
 
     author: str = ""
     parent: str = ""
@@ -83,8 +83,8 @@ class ImageDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CacheEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A step that the build cache remembers. `size`: bytes of the layers that nothing else keeps; `shared`: an image has some
-    of its layers; `in_use`: all of them. Times are seconds since the epoch."""
+    """A step that the build cache remembers. `size`: bytes of the layers that nothing else refers to; `shared`: an
+    image has some of its layers; `in_use`: all of them. Times are seconds since the epoch."""
 
     key: str
     step: str = ""
@@ -96,7 +96,7 @@ class CacheEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StoreUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Bytes on the disc: of all layers of images, each counted once, and of each image those that others share."""
+    """Bytes on disk: of all layers of images, each counted once, and for each image of those that others share."""
 
     layers: int = 0
     shared: dict[str, int] = {}
@@ -104,7 +104,7 @@ class StoreUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Freed(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went, or would go: ids of images, keys of the build cache, and the bytes that only they kept."""
+    """Removed objects, or those that would be removed: ids of images, keys of the build cache, and the freed bytes."""
 
     images: tuple[str, ...] = ()
     cache: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ class BuildSecret(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RemoteImage(Struct, frozen=True, kw_only=True):
-    """What a registry has under a name. `platforms`: (operating system, architecture, variant) each."""
+    """The description of a name in a registry. `platforms`: (operating system, architecture, variant) each."""
 
     media_type: str
     digest: str
@@ -127,7 +127,8 @@ class RemoteImage(Struct, frozen=True, kw_only=True):
 
 
 class BuildWarning(Struct, frozen=True, kw_only=True):
-    """What a rule has to say against the lines `start` to `end` of a Dockerfile; `text` is all of it with these lines."""
+    """A rule's warning about the lines `start` to `end` of a Dockerfile; `text` is the full message with these
+    lines."""
 
     rule: str
     url: str
@@ -138,11 +139,12 @@ class BuildWarning(Struct, frozen=True, kw_only=True):
 
 
 class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One image to build (compose-spec, build.md). `dockerfile` is relative to `context`, or a URL; `dockerfile_inline` wins."""
+    """One image to build (compose-spec, build.md). `dockerfile` is relative to `context`, or a URL; `dockerfile_inline`
+    takes precedence."""
 
     context: str
     archive: str = ""
-    """A file with what `context` would hold: an archive, or the Dockerfile alone."""
+    """A file in place of `context`: an archive, or only the Dockerfile."""
     dockerfile: str = "Dockerfile"
     dockerfile_inline: str | None = None
     tags: tuple[str, ...] = ()
@@ -169,17 +171,17 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cgroup_parent: str = ""
     """The cgroup in which RUN steps have theirs, "" for our own."""
     annotations: tuple[tuple[str, str], ...] = ()
-    """`[manifest|index|manifest-descriptor[[PLATFORM]],…:]KEY` and value, as BuildKit takes them."""
+    """`[manifest|index|manifest-descriptor[[PLATFORM]],…:]KEY` and value, as in BuildKit."""
     provenance: str = ""
-    """Options of the provenance attestation, as `mode=max`; "" makes none."""
+    """Options of the provenance attestation, such as `mode=max`; "" for none."""
     sbom: str = ""
-    """Options of the SBOM attestation, as `generator=IMAGE`; "" makes none."""
+    """Options of the SBOM attestation, such as `generator=IMAGE`; "" for none."""
     secrets: tuple[BuildSecret, ...] = ()
     ssh: tuple[str, ...] = ()
     environ: dict[str, str] = {}
     pins: dict[str, str] | None = None
-    """What a locked build may fetch; None: anything. Full image references → with a digest, or an image's id; URLs →
-    sha256:…; REMOTE[#REF] of Git repositories → commit."""
+    """The sources that a locked build may fetch; None for no restriction. Full image references → with a digest, or an
+    image's id; URLs → sha256:…; REMOTE[#REF] of Git repositories → commit."""
 
 
 decode_image = Decoder(ImageRecord).decode

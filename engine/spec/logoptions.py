@@ -32,7 +32,7 @@ def size(text: str) -> int:
 
 
 def buffer(text: str) -> int:
-    """The size of a buffer in memory, which always has a limit."""
+    """The size of a buffer in memory, which must be limited."""
     if size(text) < 1:
         raise ValueError(f"invalid size: '{text}': expected one like 4m")
     return size(text)
@@ -154,13 +154,13 @@ OPTIONS: dict[str, dict[str, Check]] = {
         "fluentd-write-timeout": seconds, "fluentd-read-timeout": seconds,
     },
 }  # fmt: skip
-"""Driver → option → what reads its value (ValueError says what is wrong with it)."""
+"""Driver → option → parser of its value, which raises ValueError."""
 
 _UNSUPPORTED = ("awslogs", "splunk", "gcplogs", "gelf", "etwlogs", "logentries")
 
 
 class Problem(Struct, frozen=True):
-    """What is wrong with an option, or, where it has no name, with the driver; what to do."""
+    """An error in an option, or in the driver if `option` is "", with a hint."""
 
     option: str
     text: str
@@ -168,7 +168,7 @@ class Problem(Struct, frozen=True):
 
 
 def read(driver: str, options: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """The values of the options, and all that is wrong."""
+    """The values of the options, and all errors."""
     driver = driver or "json-file"
     if driver not in OPTIONS:
         known = "is not supported" if driver in _UNSUPPORTED else "is not known"
@@ -198,5 +198,5 @@ def read(driver: str, options: Mapping[str, str]) -> tuple[dict[str, Any], list[
 
 
 def is_readable(driver: str, options: Mapping[str, str]) -> bool:
-    """Whether the lines are kept on this machine. ValueError for a wrong value."""
+    """Whether the lines are kept on this machine. Raises ValueError for an invalid value."""
     return driver != "none" and not boolean(options.get("cache-disabled", "false"))

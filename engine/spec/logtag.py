@@ -1,4 +1,4 @@
-"""Tags of log drivers: the part of Go's templates that tags are written in, over Docker's fields.
+"""Tags of log drivers: a subset of Go's templates with Docker's fields.
 
 `{{.Name}}/{{.ID}}`, `{{.ImageName | upper}}`, `{{index .ContainerLabels "app"}}`, `{{(.ExtraAttributes nil).REGION}}`
 """
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class Info(Struct, frozen=True):
-    """What a tag may say about a container."""
+    """The fields of a container for tags."""
 
     id: str
     name: str
@@ -26,7 +26,7 @@ class Info(Struct, frozen=True):
 
 
 NOBODY = Info("0" * 64, "name", f"sha256:{'0' * 64}", "image", ("command",), {}, {})
-"""For trying whether a template is one."""
+"""For checking templates."""
 
 Value = str | list[str] | Mapping[str, str]
 
@@ -64,7 +64,7 @@ _ATTRIBUTE = r"\(\s*\.ExtraAttributes\s+nil\s*\)\.(\w+)"
 
 
 def expand(template: str, info: Info) -> str:
-    """Raises ValueError for what is not a template, or one that we do not understand."""
+    """Raises ValueError for an invalid or unsupported template."""
     rest = re.sub(_ACTION, "", template)
     if "{{" in rest:
         raise ValueError(f"unclosed action in {template!r}")

@@ -1,10 +1,10 @@
-"""Networks and volumes as asked for, and as they are."""
+"""Specifications and records of networks and volumes."""
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
 LAN_DRIVERS = ("macvlan", "ipvlan")
-"""Drivers of networks on which containers have links of their own on the LAN of a link of the host's."""
+"""Drivers of networks on which containers have separate links on the LAN of a host's link."""
 
 
 OVERLAY = "overlay"
@@ -21,8 +21,8 @@ class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A network. Drivers: bridge, overlay, macvlan, ipvlan; host and none exist without being made; others are refused as
-    unsupported. `host_access`: the host reaches the containers of a macvlan network, too."""
+    """A network. Drivers: bridge, overlay, macvlan, ipvlan; host and none are predefined; others are refused as
+    unsupported. `host_access`: the host can reach the containers of a macvlan network."""
 
     name: str
     driver: str = "bridge"
@@ -42,8 +42,8 @@ class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network that exists: `id` is 64 hex digits, `bridge` its Linux link (of a macvlan or ipvlan network: the link of
     its own, where it needs one), `pools` with all fields filled.
 
-    `mtu`: bytes, 0 for the kernel's choice. `adopted`: the link was there before the network and stays when it is removed.
-    `underlay`: this host's address among those of an overlay network; `peers`: the other hosts' addresses.
+    `mtu`: bytes, 0 for the kernel's choice. `adopted`: the link existed before the network and is kept when the network
+    is removed. `underlay`: this host's address among those of an overlay network; `peers`: the other hosts' addresses.
     """
 
     id: str
@@ -58,7 +58,7 @@ class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class VolumeSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A volume of the local driver; driver_opts type, o, device as mount(8) takes them."""
+    """A volume of the local driver; driver_opts type, o, device as for mount(8)."""
 
     name: str
     driver: str = "local"

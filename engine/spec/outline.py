@@ -1,4 +1,4 @@
-"""What a Dockerfile offers to those who build it: its stages, and what a stage can be given."""
+"""The outline of a Dockerfile: its stages, and the inputs of a stage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
 
 
 class Outline(Struct, frozen=True, kw_only=True):
-    """All that a stage and those that it uses can be given, in the order of lines; `text` is the Dockerfile."""
+    """The inputs of a stage and the stages that it uses, in the order of lines; `text` is the Dockerfile."""
 
     name: str = ""
     description: str = ""

@@ -21,7 +21,7 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 
 
 def masked(spec: ContainerSpec) -> tuple[str, ...]:
-    """Those that are hidden: none in a privileged container, else the specification's own or the default."""
+    """The hidden paths: none in a privileged container, else the specification's own or the default."""
     if _open(spec):
         return ()
     return MASKED if spec.masked_paths is None else spec.masked_paths

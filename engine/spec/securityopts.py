@@ -1,4 +1,5 @@
-"""`security_opt` as Docker reads it (moby daemon/daemon_unix.go, parseSecurityOpt): every value is understood or refused."""
+"""`security_opt` as Docker reads it (moby daemon/daemon_unix.go, parseSecurityOpt): every value is applied or
+refused."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ class SecurityOptions(Struct, kw_only=True):
 
 
 def read(options: Sequence[str]) -> tuple[SecurityOptions, list[tuple[int, str]]]:
-    """What the options mean, the last of a kind counting; and of each that means nothing its index and the reason."""
+    """The parsed options, the last of a kind taking precedence; and the index and the reason for each invalid one."""
     found, problems = SecurityOptions(), []
     for index, option in enumerate(options):
         if reason := _apply(found, option):
@@ -31,11 +32,11 @@ def read(options: Sequence[str]) -> tuple[SecurityOptions, list[tuple[int, str]]
 
 
 def _apply(found: SecurityOptions, option: str) -> str:
-    """Put one option in its place; the reason when it cannot be, else ""."""
+    """Apply one option. Returns the reason if it is invalid, else ""."""
     if option == "no-new-privileges":
         found.no_new_privileges = True
         return ""
-    # A colon is the older spelling; a value may hold either.
+    # A colon is the older spelling; a value may contain either.
     separator = "=" if "=" in option else ":"
     word, given, value = option.partition(separator)
     if not given:
@@ -63,7 +64,7 @@ def _apply(found: SecurityOptions, option: str) -> str:
 
 
 def _label(value: str) -> str:
-    """SELinux's labels are checked and, as with Docker on a host without SELinux, mean nothing."""
+    """SELinux labels are checked, but have no effect, as with Docker on a host without SELinux."""
     word, colon, rest = value.partition(":")
     if value == "disable" or (word in _LABELS and colon and rest):
         return ""

@@ -1,4 +1,4 @@
-"""What is: a container's state and the records the engine gives out."""
+"""A container's state, and the records that the engine returns."""
 
 import enum
 
@@ -9,7 +9,7 @@ from engine.spec.container import ContainerSpec, PortBinding
 
 
 class Status(enum.Enum):
-    """Docker's container states, with the guards that say what is possible in each."""
+    """Docker's container states, with guards for the operations that each allows."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -46,7 +46,7 @@ class Status(enum.Enum):
 
     @property
     def up(self) -> bool:
-        """What Docker lists without --all: alive, or about to be again."""
+        """States that Docker lists without --all: alive, or about to be restarted."""
         return self.alive or self is Status.RESTARTING
 
 
@@ -68,8 +68,8 @@ class Health(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a container got on one network. `host_interface`: the host's end of its link, "" where that is on the host's own
-    LAN. A gateway of 0.0.0.0 or :: is the link itself."""
+    """A container's addresses on one network. `host_interface`: the host's end of its link, "" where that is on the
+    host's own LAN. A gateway of 0.0.0.0 or :: is the link itself."""
 
     network: str
     interface: str = ""
@@ -117,9 +117,9 @@ class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart_count: int = 0
     stopped_by_user: bool = False
     stopping: bool = False
-    """Its stop has begun. Whoever finds that later, with nobody who stops it, cannot rely on what still runs of it."""
+    """Its stop has begun. If this is set and no process is stopping it, parts of it may have exited."""
     returns: bool = False
-    """It is stopped in order to be started again: whoever follows its output stays."""
+    """It is being restarted: followers of its output stay connected."""
     health: Health | None = None
     endpoints: tuple[Endpoint, ...] = ()
     rejoining: tuple[str, ...] | None = None
@@ -127,7 +127,8 @@ class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ports: tuple[PortBinding, ...] = ()
     anonymous_volumes: tuple[str, ...] = ()
     ends: tuple[ContainerExit, ...] = ()
-    """Of the latest runs before this one: who follows need not look between an end and the next start."""
+    """Exits of the latest runs before this one, for followers that missed the time between an exit and the next
+    start."""
 
 
 class ContainerRecord(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ DESTRUCTIVE = frozenset(
         "volumes",
     )
 )
-"""Commands and flags that take something away: only words that are very near mean them."""
+"""Destructive commands and flags, which are only suggested for very similar words."""
 NEAR, VERY_NEAR = 0.6, 0.75
 """Similarity of two words, 1 for the same (difflib.SequenceMatcher.ratio)."""
 

@@ -1,4 +1,4 @@
-"""What is in a container, whatever it belongs to: docker's container cp, export and commit."""
+"""Files of any container: docker's container cp, export and commit."""
 
 from __future__ import annotations
 

@@ -345,7 +345,7 @@ class Context:
         self.check_services(services, among_containers=True)
 
     def _enable(self, services: list[str]) -> None:
-        """Naming a service on the command line enables it, whatever its profiles are."""
+        """Naming a service on the command line enables it, regardless of its profiles."""
         desired = self.desired_or_none
         if desired is None or all(name in desired.services or name not in desired.known for name in services):
             return

@@ -1,4 +1,4 @@
-"""Connecting containers to networks and disconnecting them, whatever project they belong to."""
+"""Connecting containers of any project to networks and disconnecting them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ UNSET: dict[str, Any] = {
     "placement": {},
     "resources": {},
 }
-"""Keys that JSON has always, and what they have when nobody set them."""
+"""Keys that are always present in JSON, with their default values."""
 
 CAPITALS = {"Path": "path", "Rate": "rate", "Weight": "weight"}
 """So JSON calls the keys of blkio_config's devices."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
 
 LIMIT = 64 << 20
-"""Bytes that wait to be shown before the container is held up, as by anybody who is attached and does not keep up."""
+"""Bytes that are buffered for display before the container has to wait, as with any slow attached client."""
 
 LAST = 60.0
 """Seconds in which the rest of an ended container's output must have come."""

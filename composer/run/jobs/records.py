@@ -1,4 +1,4 @@
-"""Records on disc: a registered job, the progress of its schedules, and its runs.
+"""Records on disk: a registered job, the progress of its schedules, and its runs.
 
 Run states: pending → running → succeeded, failed, timed_out or cancelled; a final state never changes.
 

@@ -93,7 +93,7 @@ class Scheduler:
                 self._fire(job, found)
             elif found.decided != job.progress.decided:
                 self._jobs.save(job, decided=found.decided)
-        except EngineError as error:  # a full disc, for example: the fire stays due
+        except EngineError as error:  # a full disk, for example: the fire stays due
             print(f"job {job.name}: {error}", file=sys.stderr, flush=True)
             return now + SLICE
         return found.following

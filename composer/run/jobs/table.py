@@ -96,7 +96,7 @@ class Jobs:
         self.save(job, runs=tuple(run if one.id == run.id else one for one in job.progress.runs))
 
     def save(self, job: Job, **fields: object) -> None:
-        """Save changed fields of the progress: first on disc, then in memory, so that an error changes nothing."""
+        """Save changed fields of the progress: first on disk, then in memory, so that an error changes nothing."""
         progress = structs.replace(job.progress, **fields)
         self.journal.save(job.name, progress)
         job.progress = progress

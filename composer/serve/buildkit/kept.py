@@ -43,7 +43,7 @@ def folder(roots: Roots, key: str, name: str) -> Iterator[str | None]:
 
 
 def _locked(path: str) -> int:
-    """The lock of the folder `path`; -1 when somebody has it."""
+    """The lock of the directory `path`; -1 if another process has it."""
     make_private(os.path.dirname(path))
     lock = os.open(path + _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

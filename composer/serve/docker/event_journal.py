@@ -1,5 +1,5 @@
-"""Collect Docker's events (Docker Engine API 1.55, SystemEvents): from changes in the state root, whatever caused them,
-and from operations of this server that leave no trace there.
+"""Collect Docker's events (Docker Engine API 1.55, SystemEvents): from changes in the state root, by any process, and
+from operations of this server that leave no trace there.
 
     state of a container │ network, volume made or gone ─▶ Observer ─┐
     kill, attach, exec, tag, pull … ─────────────────────────────────┴▶ Journal ─▶ history (--since), followers

@@ -1,4 +1,4 @@
-"""Keeps our packet filter rules in place while containers run, whatever other programs do.
+"""Keeps our packet filter rules in place while containers run, even if other programs remove them.
 
 guard   a table of this process's own with all that drops. The kernel lets nobody else change or flush it
         (NFT_TABLE_F_OWNER, Linux 5.12), so that nothing is open before the rules are back. It only drops, and stands

@@ -1,4 +1,5 @@
-"""Legacy iptables, asked directly: programs would take 10 ms, and the kernel notifies nobody of changes to its tables."""
+"""Reads legacy iptables directly: programs would take 10 ms, and the kernel does not send notifications of changes to
+its tables."""
 
 from __future__ import annotations
 

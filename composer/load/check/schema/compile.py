@@ -195,7 +195,7 @@ def _exactly_one(finders: Sequence[Find | None]) -> Find:
 
 
 def _refusing(known: tuple[str, ...]) -> Table:
-    """Rejects a key that is not allowed, whatever its value."""
+    """Rejects a key that is not allowed, with any value."""
     table = Table(())
     for kind in (kind for kinds in TYPES.values() for kind in kinds):
         table[kind] = lambda value: (Finding((), "additionalProperties", known),)
