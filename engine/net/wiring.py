@@ -257,7 +257,8 @@ class Wiring:
     ) -> Sequence[PortBinding]:
         """After `attach` and `detach`: set the default route through the first of `endpoints` (in the order of
         endpoint.ordered) that leads outside, and direct the published ports to its addresses. Returns the bound ports.
-        `bound` are already bound; `wanted` are to be bound when a network leads outside. Raises PortInUse."""
+        `bound` are already bound, and released if no network leads outside any more; `wanted` are to be bound when one
+        does. Raises PortInUse."""
         veth.route(pid, endpoints)
         first = next((one for one in endpoints if one.ipv4_gateway or one.ipv6_gateway), None)
         if wanted and first is not None and container_id not in self._reservations:
@@ -265,11 +266,24 @@ class Wiring:
         if rules := self._rules.pop(container_id, []):
             await self._withdraw(container_id, rules)
         self._relay.stop(container_id)
+        if not self._leads_outside(endpoints):
+            self._release_ports(container_id)
+            return ()
         self._publish(container_id, endpoints, bound)
         if rules := self._rules.get(container_id, []):
             await backend.publish(self.store.roots, [(container_id, rule) for rule in rules])
         reservation = self._reservations.get(container_id)
         return reservation.bindings if reservation else bound
+
+    def _leads_outside(self, endpoints: Sequence[Endpoint]) -> bool:
+        records = [bridge.get(self.store, one.network) for one in endpoints]
+        return any(record is not None and not endpoint.is_closed(record) for record in records)
+
+    def _release_ports(self, container_id: str) -> None:
+        if reservation := self._reservations.pop(container_id, None):
+            reservation.close()
+            with self.store.transaction(freeing=True) as db:
+                db.execute("DELETE FROM ports WHERE owner = ?", (container_id,))
 
     async def resume(self, container_id: str, bindings: Sequence[PortBinding], endpoints: Sequence[Endpoint]) -> None:
         """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""

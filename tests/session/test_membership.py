@@ -86,6 +86,13 @@ def test_published_ports_follow(box, networks):
     box.do(box.session.disconnect(record.id, a))
     assert box.do(greeting()) == b"hello\n"
     assert box.state(record).ports == (port,)
+    box.do(box.session.disconnect(record.id, b))
+    assert box.state(record).ports == ()
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", number), timeout=2):
+        pass
+    box.do(box.session.connect(record.id, Attachment(network=a)))
+    assert box.do(greeting()) == b"hello\n"
+    assert box.state(record).ports == (port,)
 
 
 def test_a_stopped_container_has_its_networks_at_the_next_start(box, networks):
