@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from engine import quantities
 from engine.bounded_read import MIB, read_bytes
-from engine.build import digests, remote_context, reproducible, schedule
+from engine.build import digests, remote_context, reproducible, schedule, temporary
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache
 from engine.build.cache_exchange.entry import parse as parse_entry
@@ -134,6 +134,7 @@ class Builder:
             gc.replaced(self.images)
             trim(self.images, budget)
             digests.sweep(f"{self.images.store.roots.cache}/build")
+            temporary.sweep(f"{self.images.store.roots.cache}/build")
         return record
 
     def check(self) -> list[BuildWarning]:

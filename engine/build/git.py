@@ -102,8 +102,7 @@ def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = Fals
         )
     if any(part.startswith("-") for part in (repository.remote, repository.ref, repository.commit)):
         raise BuildFailed(f"{repository.remote}: a repository, ref or commit must not start with -")
-    path = f"{sources.folder}/.git-{secrets.token_hex(8)}"
-    sources.at_end(lambda: remove(path))
+    path = f"{sources.temporary}/git-{secrets.token_hex(8)}"
     _git(repository, ".", "init", "--quiet", "--initial-branch=main", path)
     _git(repository, path, "remote", "add", "origin", repository.remote)
     wanted = repository.ref or repository.commit or "HEAD"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 import secrets
 
@@ -13,7 +12,7 @@ from msgspec import Struct
 from engine.build import git
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, OperationFailed
-from engine.paths import make_private, private
+from engine.paths import private
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _TIMEOUT = 60
@@ -48,14 +47,11 @@ def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Do
     import urllib.parse
     import urllib.request
 
-    folder = f"{sources.images.store.roots.cache}/build"
-    path = f"{folder}/.download-{secrets.token_hex(8)}"
     digest = hashlib.sha256()
     request = urllib.request.Request(url, headers={"User-Agent": "composer", "Accept-Encoding": "identity"})
     try:
-        make_private(folder)
+        path = f"{sources.temporary}/download-{secrets.token_hex(8)}"
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, open(path, "xb", opener=private) as file:
-            sources.at_end(lambda: os.unlink(path))
             if not _URL.match(response.url):
                 raise BuildFailed(f"{subject} {url}: redirected to {response.url}, which is not http")
             expected = response.headers.get("Content-Length", "")

@@ -13,7 +13,6 @@ from engine.build import git, remote
 from engine.build.archive import holds_tar
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, OperationFailed
-from engine.filetree.remove import remove
 from engine.image import platform
 from engine.image.layer import compression
 from engine.image.layer.pipeline import Hashed
@@ -120,8 +119,7 @@ def _text(path: str) -> str:
 
 def _folder(sources: Sources) -> str:
     """A new directory, removed at the build's end."""
-    folder = f"{sources.folder}/.context-{secrets.token_hex(8)}"
-    sources.at_end(lambda: remove(folder))
+    folder = f"{sources.temporary}/context-{secrets.token_hex(8)}"
     os.mkdir(folder, 0o755)
     return folder
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from engine.bounded_read import MIB, read_bytes
-from engine.build import view
+from engine.build import temporary, view
 from engine.build.context import SourceTree
 from engine.build.digests import Digests
 from engine.errors import BadReference, BuildFailed, OperationFailed, Unsupported
@@ -38,6 +38,7 @@ class Sources:
         self._stack, self._pull = stack, pull
         self._trees: dict[str, SourceTree] = {}
         self._ignore: Ignore | None = None
+        self._temporary = ""
         self.materials: dict[str, dict[str, str]] = {}
         """What the build used from elsewhere: URI → digests by algorithm (SLSA, ResourceDescriptor)."""
         self.remote = ""
@@ -161,6 +162,14 @@ class Sources:
         path = f"{self.images.store.roots.cache}/build"
         make_private(path)
         return path
+
+    @property
+    def temporary(self) -> str:
+        """A directory for temporary files, removed at the build's end."""
+        if not self._temporary:
+            self._temporary, lock = temporary.make(self.folder)
+            self._stack.callback(temporary.remove, self._temporary, lock)
+        return self._temporary
 
     def empty(self) -> str:
         """The root of a stage without files."""
