@@ -72,6 +72,7 @@ class Builder:
         self._materials: dict[str, dict[str, str]] = {}
         self._remote = ""
         self._started = time.time()
+        self._last_stage: list[str] = []
 
     def run(self) -> ImageRecord:
         with self.context():
@@ -171,6 +172,7 @@ class Builder:
         """Read and parse the Dockerfile. Raises BuildFailed."""
         source = self._read()
         instructions = parse(source)
+        self._last_stage = [one.name for one in instructions if isinstance(one, ins.From)][-1:]
         arguments = self.build_args(), self.platform_args()
         return instructions, arrange(source, instructions, *arguments, self._contexts())
 
@@ -240,14 +242,14 @@ class Builder:
         return found
 
     def platform_args(self) -> dict[str, str]:
-        """The automatic arguments of the global scope (Dockerfile reference)."""
+        """The automatic arguments of the global scope (Dockerfile reference), once the Dockerfile is `arranged`."""
         found: dict[str, str] = {}
         for prefix, one in (("TARGET", self.platform), ("BUILD", platform.host())):
             found[f"{prefix}PLATFORM"] = str(one)
             found[f"{prefix}OS"] = one.os
             found[f"{prefix}ARCH"] = one.architecture
             found[f"{prefix}VARIANT"] = one.variant
-        found["TARGETSTAGE"] = self.spec.target or "default"
+        found["TARGETSTAGE"] = self.spec.target or "".join(self._last_stage) or "default"
         return found
 
     def target(self, dockerfile: Dockerfile) -> Stage:

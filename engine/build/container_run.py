@@ -224,7 +224,7 @@ class ContainerRun:
             host = ""
         names = {
             # Not hostname: what a step writes there is part of the image.
-            "hosts": etc.hosts(spec, HOSTNAME, ()),
+            "hosts": etc.hosts(spec, HOSTNAME, ()).replace("\tlocalhost\n", f"\tlocalhost {HOSTNAME}\n", 1),
             "resolv.conf": etc.resolv_conf(spec, host, embedded=False),
         }
         facts = bundle.Facts(
