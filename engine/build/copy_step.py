@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from engine.build import git, owner, remote
+from engine.build import git, remote
 from engine.build import instructions as ins
 from engine.build.archive import holds_tar
 from engine.build.cache import key_of
@@ -133,13 +133,13 @@ def prepare(run: StageRun, instruction: ins.Copy) -> Task:
 
     def make(draft: Draft, step: Step) -> None:
         with run.root(draft) as root:
-            _write(copy, root, step)
+            ids = run.owner(copy.chown, root, step) if copy.chown else None
+            _write(copy, root, ids)
 
     return Task(key, copy.history(), make)
 
 
-def _write(copy: _Copy, root: Tree, step: Step) -> None:
-    ids = owner.resolve(copy.chown, root, step.warn) if copy.chown else None
+def _write(copy: _Copy, root: Tree, ids: tuple[int, int] | None) -> None:
     how = How(owner=ids, mode=copy.mode)
     for source in copy.sources:
         if isinstance(source, remote.Download):
@@ -190,11 +190,11 @@ def _write_download(
         os.close(fd)
 
 
-def make_directory(root: Tree, path: str, user: str, step: Step) -> None:
+def make_directory(run: StageRun, root: Tree, path: str, user: str, step: Step) -> None:
     """Create the directory of WORKDIR, owned by the stage's user, if it does not exist."""
     try:
         os.close(root.open(path.strip("/"), os.O_PATH | os.O_DIRECTORY))
     except FileNotFoundError:
-        Target(root, path + "/", How(owner=owner.resolve(user, root, step.warn) if user else None)).directory()
+        Target(root, path + "/", How(owner=run.owner(user, root, step) if user else None)).directory()
     except NotADirectoryError:
         raise BuildFailed(f"WORKDIR {path} is not a directory in the image") from None

@@ -8,15 +8,28 @@ from engine.errors import BuildFailed
 from engine.image.tree import Tree
 
 
-def resolve(text: str, root: Tree, warn: Callable[[str], None]) -> tuple[int, int]:
+def resolve(text: str, root: Tree, warn: Callable[[str], None], *, empty: bool = False) -> tuple[int, int]:
     """uid and gid for `user[:group]`, names or numbers; a user alone is also the group's name or number, and a colon
     without a group means root's.
 
-    An unknown name means root, as with BuildKit; `warn` is called for it. Raises BuildFailed for an invalid number.
+    As with BuildKit, an unknown user is root, and an unknown group the user's own; `warn` is called for both. Raises
+    BuildFailed for an invalid number, and for a name in a stage that is still `empty`.
     """
     user, colon, group = text.partition(":")
-    uid = _number(user, root, "etc/passwd", "user", warn)
-    return uid, _number(group, root, "etc/group", "group", warn) if colon else _primary(user, uid, root)
+    for kind, name in (("user", user), ("group", group)):
+        if empty and name not in ("", "root") and not name.isdecimal():
+            raise BuildFailed(f"unable to convert {kind} {name!r} to an id: the stage has no files yet")
+    uid = _number(user, root, "etc/passwd", "user")
+    if uid is None:
+        warn(f"the user {user!r} is not in the image's /etc/passwd: using root instead")
+        uid = 0
+    own = _primary(user, uid, root)
+    if not colon:
+        return uid, own
+    gid = _number(group, root, "etc/group", "group")
+    if gid is None:
+        warn(f"the group {group!r} is not in the image's /etc/group: using {own} instead")
+    return uid, own if gid is None else gid
 
 
 def _primary(user: str, uid: int, root: Tree) -> int:
@@ -29,7 +42,8 @@ def _primary(user: str, uid: int, root: Tree) -> int:
     return uid
 
 
-def _number(name: str, root: Tree, file: str, kind: str, warn: Callable[[str], None]) -> int:
+def _number(name: str, root: Tree, file: str, kind: str) -> int | None:
+    """None for a name that is not in the file."""
     if name.isdecimal():
         if int(name) > 0xFFFFFFFE:
             raise BuildFailed(f"the {kind} id {name} is out of range")
@@ -37,11 +51,7 @@ def _number(name: str, root: Tree, file: str, kind: str, warn: Callable[[str], N
     for fields in _entries(root, file):
         if fields[0] == name and len(fields) > 2 and fields[2].isdecimal():
             return int(fields[2])
-    if name not in ("", "root") and root.lstat(file) is None:
-        raise BuildFailed(f"unable to convert {kind} {name!r} to an id: the image has no /{file}")
-    if name not in ("", "root"):
-        warn(f"the {kind} {name!r} is not in the image's /{file}: using root instead")
-    return 0
+    return 0 if name in ("", "root") else None
 
 
 def _entries(root: Tree, file: str) -> list[list[str]]:

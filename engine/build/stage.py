@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.build import copy_step, discard, metadata, reproducible, run_step
+from engine.build import copy_step, discard, metadata, owner, reproducible, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, key_of
 from engine.build.context import SourceTree
@@ -196,7 +196,7 @@ class StageRun:
 
         def make(draft: Draft, step: Step) -> None:
             with self.root(draft) as root:
-                copy_step.make_directory(root, path, user, step)
+                copy_step.make_directory(self, root, path, user, step)
 
         self.visible(instruction, Task(key_of("WORKDIR", self.state.top, path, user), line, make))
 
@@ -275,6 +275,10 @@ class StageRun:
         """The directories of the image's layers so far, lowest first."""
         layers = self.build.images.layers
         return [layers.path(layer.folder) for layer in layers.need(self.state.chain)]
+
+    def owner(self, text: str, root: Tree, step: Step) -> tuple[int, int]:
+        """uid and gid of `user[:group]` in the image so far. Raises BuildFailed."""
+        return owner.resolve(text, root, step.warn, empty=not self.state.chain)
 
     def tree(self, name: str, *, numbers: bool = False) -> SourceTree:
         """The tree that `from` names: "" is the context; otherwise a stage (with `numbers`, also by number), a named
