@@ -6,6 +6,7 @@ Nothing is decided here: the plan says what to do.
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
@@ -410,12 +411,14 @@ class Executor:
             return codes[container_id]
         state = self.scene.changes.record(container_id).state
         before, since_up = state.finished_at, state.status.alive or state.status is Status.RESTARTING
+        latest = state
 
         def look() -> int | None:
+            nonlocal latest
             try:
-                state = self.scene.changes.record(container_id).state
-            except NotFound:
-                return codes.get(container_id, 0)
+                state = latest = self.scene.changes.record(container_id).state
+            except NotFound:  # a running one was killed for its removal
+                return codes.get(container_id, 128 + signal.SIGKILL if latest.status.alive else latest.exit_code)
             up = state.status.alive or state.status is Status.RESTARTING
             if (
                 condition != "removed"

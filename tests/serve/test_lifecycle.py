@@ -254,3 +254,17 @@ def test_links_of_the_default_bridge_give_variables(api):
         "D_B_NAME=/linking/d-b", "D_B_ENV_FOO=1", "DB_NAME=own", f"DB_PORT=tcp://{address}:80",
     ):  # fmt: skip
         assert f"{line}\n" in said, said
+
+
+def test_a_wait_for_the_removal_of_a_running_container(api):
+    body = {"Image": "busybox", "Cmd": ["sleep", "100"], "HostConfig": {"NetworkMode": "none"}}
+    one = api("POST", "/containers/create", body)["Id"]
+    api("POST", f"/containers/{one}/start")
+    with api.connect() as sock:
+        sock.sendall(f"POST /containers/{one}/wait?condition=removed HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        said = sock.recv(65536)
+        assert said.startswith(b"HTTP/1.1 200 ")
+        api("DELETE", f"/containers/{one}?force=1")
+        while b"}" not in said:
+            said += sock.recv(65536)
+    assert b'{"StatusCode":137}' in said

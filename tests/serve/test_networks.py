@@ -44,3 +44,19 @@ def test_the_gateway_of_an_unused_bridge_is_there_while_clients_know_it(roots):
         assert f" {gateway}/" in addresses()
         assert api.refused("POST", "/networks/create", {"Name": "bridge"})[0] == 403
     assert f" {gateway}/" not in addresses()
+
+
+def test_networks_of_the_endpoints_replace_the_default_one(api):
+    api("POST", "/networks/create", {"Name": "only"})
+    ends = {"EndpointsConfig": {"only": {"Aliases": ["one"]}}}
+    one = api("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "100"], "NetworkingConfig": ends})[
+        "Id"
+    ]
+    try:
+        api("POST", f"/containers/{one}/start")
+        assert set(api.get(f"/containers/{one}/json")["NetworkSettings"]["Networks"]) == {"only"}
+        api("POST", "/networks/bridge/connect", {"Container": one})
+        assert set(api.get(f"/containers/{one}/json")["NetworkSettings"]["Networks"]) == {"only", "bridge"}
+    finally:
+        api("DELETE", f"/containers/{one}?force=1")
+        api("DELETE", "/networks/only")

@@ -137,14 +137,14 @@ def _link(text: str) -> tuple[str, str]:
 
 
 def _networks(asked: body.Create, mode: str) -> tuple[Attachment, ...]:
-    """The networks to connect to: NetworkMode's first, then those of EndpointsConfig (several since API 1.44)."""
+    """The networks to connect to: those of EndpointsConfig (several since API 1.44), NetworkMode's first, or that one alone."""
     if asked.network_disabled or mode in WITHOUT_NETWORKS or mode.startswith("container:"):
         return ()
     first = "bridge" if mode == "default" else mode
     given = dict((asked.networking_config and asked.networking_config.endpoints_config) or {})
     if "default" in given:
         given.setdefault("bridge", given.pop("default"))
-    names = dict.fromkeys([first, *given])
+    names = dict.fromkeys([first, *given] if first in given or not given else given)
     found = []
     for position, name in enumerate(names):
         mac = asked.mac_address or "" if not position else ""

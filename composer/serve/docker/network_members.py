@@ -59,6 +59,8 @@ async def disconnect(server: Server, request: Request, exchange: Exchange) -> Re
 
 async def _joining(server: Server, request: Request) -> tuple[NetworkRecord, ContainerRecord, Joining]:
     asked, _ = body.shaped(await request.json(OBJECT) or {}, Joining)
+    if request.arguments["id"] == "bridge":
+        server.engine.need_default_network()
     network = networks.need(server.engine, request.arguments["id"])
     if not asked.container:
         raise BadRequest("invalid parameter: Container must not be empty")
