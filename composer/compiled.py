@@ -30,6 +30,8 @@ _INTERPRETER = (1, sys.version, sys.prefix, sys.flags.optimize)
 """The file's format, and for whom it is."""
 _LENGTH = 8
 """Bytes of the head's length."""
+_LOWEST = 10
+"""The file's descriptor is at least this one, so that those with fixed numbers in a forked process do not replace it."""
 _PYC_HEAD = 16
 """Bytes before the code of a .pyc file: magic number, flags, the source's time and size (PEP 552)."""
 
@@ -79,8 +81,7 @@ _finder: _Finder | None = None
 
 
 def use() -> None:
-    """Import from the file from now on, if there is one for this interpreter. Its descriptor stays open: a process that closes
-    those that it has inherited calls this again at once."""
+    """Import from the file from now on, if there is one for this interpreter. Its descriptor stays open: see `close_from`."""
     global _finder
     if _finder is not None:
         sys.meta_path.remove(_finder)
@@ -88,15 +89,25 @@ def use() -> None:
     if not _is_ours():
         return
     try:
-        fd = os.open(_path(), os.O_RDONLY | os.O_CLOEXEC)
+        low = os.open(_path(), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
+    fd = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _LOWEST)
+    os.close(low)
     found = _opened(fd)
     if found is None:
         os.close(fd)
     else:
         _finder = found
         sys.meta_path.insert(0, found)
+
+
+def close_from(first: int) -> None:
+    """Close all descriptors from `first` on, except that of the file."""
+    if _finder is not None:
+        os.closerange(first, _finder.fd)
+        first = _finder.fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def _opened(fd: int) -> _Finder | None:

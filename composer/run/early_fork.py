@@ -76,8 +76,7 @@ def _wait(orders: socket.socket, open_engine: Callable[[Roots], Engine]) -> NoRe
         for number in range(3):
             os.dup2(null, number)  # the command's output ends when the command does
         os.dup2(orders.detach(), READY)
-        os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
-        compiled.use()
+        compiled.close_from(READY + 1)
         gc.disable()  # loaded modules stay
         with socket.socket(fileno=READY) as sock:
             order = _received(sock)

@@ -133,8 +133,7 @@ def live(
             [os.dup(fd) for fd in descriptors]
         ):  # move descriptors so that they do not overwrite each other
             os.dup2(fd, number)
-        os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
-        compiled.use()
+        compiled.close_from(READY + 1)
         os.set_inheritable(READY, False)
         os.environ.update({**environ, **_place(environ)})
         from engine.kernel.process_title import set_title
