@@ -1,13 +1,13 @@
 # make            install what composer needs, and composer into .venv
-# make demo       build examples/shop, bring it up, ask it something, bring it down
-# make test       lint, types, the whole test suite
-# make kill-storm  kill processes of ours at random moments, KILLS times (200), from the seed KILLS_SEED (0)
-# make vm-test    the tests of cgroups in a machine that has the unified hierarchy (VM_RUN boots one; skipped without)
-# make firewall-test  published ports beside Debian's real ufw and firewalld
-# make distro-test  make demo, and examples/hello as an ordinary user, on each distribution that README names (DISTROS)
-# make programs   compile the C programs of the keeper again, after a change to one
-# make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
-# make clean      remove what the other targets made here; asks before it removes the examples' images and volumes, too
+# make demo       build examples/shop, start it, send requests, take it down
+# make test       lint, type check, run the whole test suite
+# make kill-storm  kill composer's processes at random moments, KILLS times (200), with the seed KILLS_SEED (0)
+# make vm-test    run the cgroup tests in a virtual machine with cgroup v2 (VM_RUN boots one; skipped without it)
+# make firewall-test  test published ports together with Debian's ufw and firewalld
+# make distro-test  run make demo, and examples/hello as an ordinary user, on each distribution in the README (DISTROS)
+# make programs   compile the C programs again, after a change to one
+# make bench      compare with Docker Compose, if it is installed (DOCKER_HOST is honoured)
+# make clean      remove what the other targets created; asks before removing the examples' images and volumes
 
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")

@@ -2,11 +2,11 @@
 
     bench/compose.py composer=.venv/bin/composer docker="docker compose" plugin=~/.docker/cli-plugins/docker-compose
 
-Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every step is measured
-RUNS times, the tools taking turns, and the median is shown. In a column "edited" a comment of the compose file was
-changed just before the command. Each tool builds the image from busybox-static, so that
-no registry is needed. Memory is what the tool's own processes take while 50 containers run (daemons that were running
-before included, the containers' own processes not): proportional set size, see proc_pid_smaps_rollup(5).
+Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every step is measured RUNS
+times, the tools taking turns, and the median is shown. In a column "edited" a comment of the compose file was changed
+just before the command. Each tool builds the image from busybox-static, so that no registry is needed. Memory is that
+of the tool's own processes while 50 containers run, including daemons, but not the containers' processes: proportional
+set size, see proc_pid_smaps_rollup(5).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pathlib import Path
 IMAGE = "bench/busybox:1"
 SIZES = (1, 10, 50)
 DAEMONS = {"docker": ("dockerd", "containerd"), "docker-compose": ("dockerd", "containerd")}
-"""Processes that a tool needs and that run before it is asked for anything, by the first word of its command."""
+"""Processes of a tool that run before any command, by the first word of its command."""
 
 EDITED = ", edited"
-"""After a tool's name: the compose file was edited before the command."""
+"""Suffix of a tool's name: the compose file was edited before the command."""
 SETTLED = 0.06
-"""Seconds after which a program may believe that a file's time tells it from its next state."""
+"""Seconds after which programs can rely on a file's time to detect the next change."""
 
 Samples = dict[tuple[str, str], list[float]]
 
@@ -47,7 +47,8 @@ class Tool:
             self.command[0] = os.path.abspath(self.command[0])
 
     def run(self, folder: Path, *words: str) -> float:
-        """Run one command in the folder of a project; gives its seconds. SystemExit when it fails."""
+        """Run one command in the directory of a project. Returns its duration in seconds. Raises SystemExit if it
+        fails."""
         began = time.perf_counter()
         done = subprocess.run(
             [*self.command, *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
@@ -58,7 +59,7 @@ class Tool:
         return took
 
     def run_edited(self, folder: Path, *words: str) -> float:
-        """The same, after a change of a comment in the project's file."""
+        """The same, after changing a comment in the project's file."""
         file = folder / "compose.yaml"
         text = file.read_text().rpartition("# edited ")[0] or file.read_text()
         file.write_text(f"{text}# edited {time.time_ns()}\n")
@@ -70,7 +71,7 @@ class Tool:
 
 
 def processes() -> dict[int, str]:
-    """pid → name of every process in our own pid namespace, which containers' own processes are not in."""
+    """pid → name of every process in our own pid namespace, which does not contain the containers' processes."""
     ours = os.readlink("/proc/self/ns/pid")
     found = {}
     for entry in os.listdir("/proc"):
@@ -80,12 +81,12 @@ def processes() -> dict[int, str]:
             if os.readlink(f"/proc/{entry}/ns/pid") == ours and os.readlink(f"/proc/{entry}/exe"):
                 found[int(entry)] = Path(f"/proc/{entry}/comm").read_text().strip()
         except OSError:
-            continue  # it ended, or is a kernel thread
+            continue  # it has exited, or is a kernel thread
     return found
 
 
 def memory(pid: int) -> float:
-    """Proportional set size in MB; 0 when the process has ended."""
+    """Proportional set size in MB; 0 if the process has exited."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -137,7 +138,7 @@ def chain(folder: Path, depth: int) -> Path:
 
 
 def measure(tool: Tool, size: int, project: Path, samples: Samples, *, weigh: bool) -> None:
-    """One turn of one tool with one size; `weigh`: its memory too."""
+    """One turn of one tool with one size; `weigh` also measures memory."""
     before = set(processes())
     many_or_one = f"{size} service{'s' if size > 1 else ''}"
     try:
@@ -163,7 +164,7 @@ def measure(tool: Tool, size: int, project: Path, samples: Samples, *, weigh: bo
 
 
 def table(tools: list[Tool], samples: Samples) -> str:
-    """Markdown; after each other tool's figure how many times the first one's it is."""
+    """A table in Markdown; the other tools' figures are followed by their ratio to the first tool's."""
     first = tools[0].name
     columns = [tool.name for tool in tools] + [f"{tool.name} / {first}" for tool in tools[1:]]
     columns += [name + EDITED for name in columns]
@@ -180,7 +181,7 @@ def table(tools: list[Tool], samples: Samples) -> str:
 
 
 def _cells(samples: list[list[float]], timed: bool) -> list[str]:
-    """Each tool's median, and how many times the first one's it is; nothing where nothing was measured."""
+    """Each tool's median, and its ratio to the first tool's; empty if nothing was measured."""
     if not all(samples):
         return [""] * (2 * len(samples) - 1)
     medians = [statistics.median(values) for values in samples]

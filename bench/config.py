@@ -51,7 +51,7 @@ def project(size: int) -> str:
 
 
 def seconds(command: list[str], words: tuple[str, ...], folder: Path) -> float:
-    """Run one command; SystemExit when it fails."""
+    """Run one command; raises SystemExit if it fails."""
     began = time.perf_counter()
     done = subprocess.run([*command, *words], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     took = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""An engine of its own for a benchmark: hermetic roots, a network namespace, the image `bench/busybox:1`."""
+"""A separate engine for a benchmark: its own roots, a network namespace, the image `bench/busybox:1`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def roots() -> Iterator[Roots]:
 
 @contextlib.asynccontextmanager
 async def session(roots: Roots) -> AsyncIterator[Session]:
-    """A session whose containers are removed in the end."""
+    """A session whose containers are removed at the end."""
     async with create_task_group() as tasks:
         made = Session(roots, f"bench{secrets.token_hex(3)}", tasks)
         await made.adopt()
@@ -89,7 +89,7 @@ def spec(*args: str, driver: str = "", options: dict[str, str] | None = None) ->
 
 
 async def run(session: Session, wanted: ContainerSpec) -> ContainerRecord:
-    """Create and start; `wait` waits for its end."""
+    """Create and start a container; `wait` waits for its exit."""
     return await session.start((await session.create(wanted)).id)
 
 

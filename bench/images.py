@@ -2,12 +2,13 @@
 
     bench/images.py composer=.venv/bin/composer docker="docker compose"
 
-Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every case is measured RUNS times,
-the tools taking turns, and the median is shown. A registry of the bench's own (docker-registry) listens on the loopback
-interface. Composer gets a state root of its own below --root: name a tmpfs or a disc. What a tool needs before a
-case (an edited file, an image that must not be there yet) is prepared outside the measured time. The memory is the highest
-sum of the proportional set sizes of a command and its descendants (proc_pid_smaps_rollup(5)), sampled in a turn 0 that is not
-timed; a daemon's is not in it. Layers for the pulls are tars of this machine's /usr, as real images have them.
+Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every case is measured RUNS
+times, the tools taking turns, and the median is shown. A registry of the bench's own (docker-registry) listens on the
+loopback interface. Composer uses a separate state root below --root, on a tmpfs or a disk. What a tool needs before a
+case (an edited file, an image that must not be there yet) is prepared outside the measured time. The memory is the
+highest sum of the proportional set sizes of a command and its descendants (proc_pid_smaps_rollup(5)), sampled in a turn
+0 that is not timed; a daemon's is not in it. Layers for the pulls are tars of this machine's /usr, as real images have
+them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from compose import IMAGE, Samples, Tool, image, memory, table, write
 
 FILES = 5000
 LAYERS = 4
-"""Of a pulled image."""
+"""Layers of a pulled image."""
 STEP = 0.02
 """Seconds between two samples of memory."""
 COPY = "COPY . /to/"
@@ -45,8 +46,8 @@ OCI = "application/vnd.oci.image."
 
 
 class Bench:
-    """The folder of all projects, the registry, and what was measured; `megabytes` is the size of the pulled image, and of
-    what is mounted."""
+    """The directory of all projects, the registry, and the results; `megabytes` is the size of the pulled image, and of
+    the mounted tree."""
 
     def __init__(self, top: Path, registry: str, megabytes: int) -> None:
         self.top, self.registry, self.megabytes = top, registry, megabytes
@@ -87,7 +88,7 @@ class Bench:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process and all below it."""
+    """The process and its descendants."""
     found, new = [pid], [pid]
     while new:
         children: list[int] = []
@@ -171,7 +172,7 @@ def pulls(bench: Bench, tool: Tool) -> None:
 
 
 def several(bench: Bench, tool: Tool) -> None:
-    """Four services, each with files of its own and two steps."""
+    """Four services, each with separate files and two steps."""
     folder = bench.top / f"{tool.name}-several"
     for name in "abcd":
         write(
@@ -213,7 +214,7 @@ def images(tool: Tool) -> list[str]:
 
 @contextlib.contextmanager
 def registry(top: Path) -> Iterator[str]:
-    """Run an empty registry; gives its address."""
+    """Run an empty registry. Returns its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -244,7 +245,7 @@ http: {{addr: '{address}'}}
 
 
 def publish(address: str, top: Path, megabytes: int) -> None:
-    """Put the same image into the registry twice, with gzip's and with zstd's layers."""
+    """Push the same image to the registry twice, with gzip and with zstd layers."""
     plain = list(tars(top, megabytes))
     config = json.dumps(
         {
@@ -273,7 +274,7 @@ def publish(address: str, top: Path, megabytes: int) -> None:
 
 
 def tars(top: Path, megabytes: int) -> Iterator[Path]:
-    """LAYERS tars of files below /usr, together of that size."""
+    """LAYERS tar archives of files below /usr, with that total size."""
     files = (
         os.path.join(folder, name)
         for start in ("/usr/lib", "/usr/share", "/usr/bin")
@@ -314,7 +315,7 @@ def _send(url: str, method: str, data: bytes, media_type: str) -> str:
 
 
 def remove_leftovers(bench: Bench, tool: Tool) -> None:
-    """A daemon keeps what was built: remove it."""
+    """Remove the built images, which a daemon keeps."""
     if not tool.daemons():
         return
     for pattern in (f"bench{tool.name}*", f"{bench.registry}/*"):
@@ -345,7 +346,7 @@ def main() -> None:
             stack.callback(remove_leftovers, bench, tool)
         if pulls in cases:
             publish(bench.registry, top, args.mb)
-        with contextlib.suppress(KeyboardInterrupt):  # what was measured by then is shown
+        with contextlib.suppress(KeyboardInterrupt):  # show the results so far
             for bench.turn in range(args.runs + 1):
                 for case in cases:
                     for tool in tools:

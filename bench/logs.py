@@ -1,10 +1,11 @@
-"""Compare log drivers: how fast a flood of one container is recorded, and how late another's lines come meanwhile.
+"""Compare log drivers: how fast a flood of output from one container is recorded, and how late another's lines arrive
+meanwhile.
 
     bench/logs.py [--size MIB] [--docker DOCKER_HOST [--shared FOLDER[:AS_DOCKERD_SEES_IT]]]
 
-A container writes SIZE in lines of 100 bytes, and every byte is counted in its log afterwards. Another one is given the
-time every 20 ms through a FIFO and prints it; who follows its log notes how old each line is when it arrives. dockerd takes
-turns with us when DOCKER_HOST is given; it needs the image bench/busybox:1.
+A container writes SIZE in lines of 100 bytes, and every byte is counted in its log afterwards. Another one receives the
+time every 20 ms through a FIFO and prints it; a follower of its log records the age of each line on arrival. dockerd
+takes turns with us when DOCKER_HOST is given; it needs the image bench/busybox:1.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class Clock:
 
 
 class Result:
-    """Of one driver: seconds of the flood, bytes found in the log, ages of the other container's lines in seconds."""
+    """Results of one driver: seconds of the flood, bytes found in the log, ages of the other container's lines in
+    seconds."""
 
     def __init__(self) -> None:
         self.seconds, self.recorded = 0.0, 0

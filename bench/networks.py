@@ -33,7 +33,7 @@ def many_ports(count: int, first: int) -> str:
 
 
 def networks(count: int) -> str:
-    """Networks with subnets of their own, shared out among ten services."""
+    """Networks with fixed subnets, distributed over ten services."""
     share = count // CONTAINERS
     services = ""
     for number in range(CONTAINERS):

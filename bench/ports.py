@@ -33,7 +33,7 @@ PROJECT = f"""services:
 
 @contextmanager
 def within(namespace: str) -> Iterator[None]:
-    """In the network namespace open at this file; "" for our own."""
+    """Path of the network namespace; "" for our own."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/self/ns/net") as home:
         if namespace:

@@ -1,4 +1,4 @@
-"""What the engine itself costs: one container beside crun and runc, many containers beside few.
+"""The costs of the engine: one container compared with crun and runc, and many containers compared with few.
 
     bench/runtimes.py [--runs N] [--peers ENTER] [--many 10,50,500]
 
@@ -35,7 +35,7 @@ from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec
 
 TURN = 10
-"""Containers in a row before another tool has its turn."""
+"""Consecutive containers before another tool's turn."""
 
 LOOP = """
 import subprocess, sys, time
@@ -48,7 +48,7 @@ for number in range(count):
 
 
 class Peer:
-    """crun or runc; `enter` leads to where it is installed, with `folder` visible there as `seen`."""
+    """crun or runc; `enter` runs a command where it is installed, with `folder` visible there as `seen`."""
 
     def __init__(self, name: str, enter: str, folder: Path, seen: str) -> None:
         self.name, self._enter, self._seen = name, enter, f"{seen}/{name}"

@@ -1,4 +1,4 @@
-"""Compare how fast much output and input passes through commands, in one run.
+"""Compare the throughput of output and input through commands, in one run.
 
     bench/streams.py composer=.venv/bin/composer docker="docker compose"
 
@@ -39,7 +39,7 @@ CASES = {
 
 
 def measure(command: list[str], *, reads: bool, starts: bool) -> float:
-    """MB/s. `reads`: the command is given SIZE; `starts`: a line makes it begin."""
+    """MB/s. `reads`: the command reads SIZE; `starts`: it begins after a line of input."""
     begun = time.perf_counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin and process.stdout and process.stderr
