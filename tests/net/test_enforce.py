@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+import struct
 import subprocess
 import time
 
@@ -122,6 +123,40 @@ async def test_what_an_internal_network_reaches_of_the_host(store, spaces):
         assert reaches(None, end.ipv4_address, 80, a.listen(80))
         for sock in (*dns, *others):
             sock.close()
+
+
+@running
+async def test_a_forged_source_opens_nothing_of_the_host(store, spaces):
+    """A container of an internal network pretends to be the gateway, a neighbour of another network, or any other machine."""
+    a = spaces()
+    async with (
+        enforced(store) as wiring,
+        network(store, internal=True) as record,
+        network(store, "other") as other,
+        connected(wiring, a, Attachment(network="n")) as ((end,), _),
+    ):
+        gateway = record.pools[0].gateway
+        with a.inside():
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        answered, closed = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        with answered, closed, raw:
+            answered.settimeout(3)
+            answered.bind((gateway, 53))
+            closed.bind((gateway, 54))
+            for source in ("198.51.100.7", "127.0.0.1", gateway, other.pools[0].gateway, "0.0.0.0"):
+                raw.sendto(datagram(source, gateway, 54), (gateway, 0))
+            raw.sendto(datagram(end.ipv4_address, gateway, 53), (gateway, 0))
+            assert answered.recv(9) == b"x"  # what was sent before has been there, too
+            closed.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                closed.recv(9)
+
+
+def datagram(source, target, port):
+    """An IPv4 packet with a UDP datagram (RFC 791, RFC 768)."""
+    udp = struct.pack(">4H", 5555, port, 9, 0) + b"x"
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    return struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + addresses + udp
 
 
 @running
