@@ -339,9 +339,11 @@ class Engine:
         return gc.prune(self._images, image_ids, cache_keys, preview=preview)
 
     def remove_replaced_images(self) -> Freed:
-        from engine.image import gc
+        from engine.image import gc, rubbish
 
-        return gc.replaced(self._images)
+        freed = gc.replaced(self._images)
+        rubbish.start_sweeping(self._images.layers.root)
+        return freed
 
     def trim_images(self, budget: int) -> Freed:
         from engine.image import gc

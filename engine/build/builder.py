@@ -24,7 +24,7 @@ from engine.build.stages import PREDEFINED, Dockerfile, Stage, arrange, order
 from engine.build.state import State, from_image, scratch
 from engine.errors import BadReference, BuildFailed, NotFound, OperationFailed, RegistryError, Unsupported
 from engine.ignore import Ignore
-from engine.image import gc, lease, platform
+from engine.image import gc, lease, platform, rubbish
 from engine.image.blobs import digest_of
 from engine.image.config import environment
 from engine.image.images import ImageStore
@@ -133,7 +133,8 @@ class Builder:
             self._finished.append((build.records, state.chain))
         if self.reporter.made:
             gc.replaced(self.images)
-            trim(self.images, budget)
+            trim(self.images, budget, later=True)
+            rubbish.start_sweeping(self.images.layers.root)
             digests.sweep(f"{self.images.store.roots.cache}/build")
             temporary.sweep(f"{self.images.store.roots.cache}/build")
         return record
@@ -355,7 +356,8 @@ def cache_budget(environ: Mapping[str, str]) -> int:
         raise BuildFailed(f"COMPOSER_BUILD_CACHE: {error}") from None
 
 
-def trim(images: ImageStore, keep_bytes: int = KEEP_CACHE) -> None:
-    """Keep the build cache within `keep_bytes`; excess layers are removed at once, unless layers are being added."""
+def trim(images: ImageStore, keep_bytes: int = KEEP_CACHE, *, later: bool = False) -> None:
+    """Keep the build cache within `keep_bytes`; excess layers are removed at once, or
+    become rubbish with `later`, unless layers are being added."""
     if BuildCache(images.store).trim(keep_bytes):
-        gc.collect(images)
+        gc.collect(images, later=later)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.build import copy_step, discard, metadata, owner, reproducible, run_step
+from engine.build import copy_step, metadata, owner, reproducible, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, key_of
 from engine.build.context import SourceTree
@@ -262,7 +262,7 @@ class StageRun:
                 raise OperationFailed.of("execute", task.history, error) from error
             # A step that changed nothing has a layer as well, because the number of layers must match the history.
             chain = [*self.state.chain, seal(layers, draft, parent).chain_id]
-            discard.put(layers, draft)
+            layers.discard(draft.name, later=True)  # if the layer existed already
         return self.build.cache.put(key, chain, task.history)
 
     @contextlib.contextmanager

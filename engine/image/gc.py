@@ -33,10 +33,16 @@ class Collected(Struct):
 
 
 def prune(
-    images: ImageStore, image_ids: Iterable[str] = (), cache_keys: Iterable[str] = (), *, preview: bool = False
+    images: ImageStore,
+    image_ids: Iterable[str] = (),
+    cache_keys: Iterable[str] = (),
+    *,
+    preview: bool = False,
+    later: bool = False,
 ) -> Freed:
     """Delete these images, except those that a container uses, and records of the build cache, and then collect. With
-    `preview`, nothing is deleted; the result is what would be removed."""
+    `preview`, nothing is deleted; the result is what would be removed. With `later`, the directories of layers only become
+    rubbish."""
     used = containers_using(images.store)
     gone = [image_id for image_id in image_ids if image_id not in used]
     keys = list(cache_keys)
@@ -45,19 +51,19 @@ def prune(
         with images.store.transaction(freeing=True) as db:
             db.executemany("DELETE FROM images WHERE id = ?", [(one,) for one in gone])
             db.executemany("DELETE FROM build_cache WHERE key = ?", [(key,) for key in keys])
-        collect(images)
+        collect(images, later=later)
     return Freed(images=tuple(gone), cache=tuple(keys), size=size)
 
 
 def replaced(images: ImageStore) -> Freed:
     """Delete images that lost their last tag to a newer build, once no container uses them, and then collect their blobs and
-    layers."""
+    layers. The directories of the layers become rubbish, which the caller lets be swept."""
     rows = images.store.db.execute(
         "SELECT id FROM images WHERE replaced_at > 0 AND NOT EXISTS (SELECT 1 FROM tags WHERE image_id = id)"
         " AND NOT EXISTS (SELECT 1 FROM digests WHERE image_id = id)"
         " AND NOT EXISTS (SELECT 1 FROM variants WHERE image_id = id)"
     ).fetchall()
-    return prune(images, [row[0] for row in rows]) if rows else Freed()
+    return prune(images, [row[0] for row in rows], later=True) if rows else Freed()
 
 
 def trim(images: ImageStore, budget: int, *, preview: bool = False) -> Freed:
@@ -79,18 +85,18 @@ def trim(images: ImageStore, budget: int, *, preview: bool = False) -> Freed:
     return prune(images, sorted(gone), preview=preview) if gone else Freed()
 
 
-def collect(images: ImageStore) -> Collected | None:
+def collect(images: ImageStore, *, later: bool = False) -> Collected | None:
     """Remove unreferenced layers and blobs. None if content is being added at the moment; a later call removes them."""
     with lease.collecting(images.store.roots) as alone:
         if not alone:
             return None
         done = Collected()
-        _layers(images, done)
+        _layers(images, done, later=later)
         _blobs(images, done)
         return done
 
 
-def _layers(images: ImageStore, done: Collected) -> None:
+def _layers(images: ImageStore, done: Collected, *, later: bool) -> None:
     with images.store.transaction(freeing=True) as db:
         marked = {row[0] for row in db.execute("SELECT chain_id FROM image_layers")}
         for (text,) in db.execute("SELECT record FROM build_cache"):
@@ -104,7 +110,7 @@ def _layers(images: ImageStore, done: Collected) -> None:
     done.size += sum(size for _, size in unmarked)
     for folder in images.layers.names():
         if folder not in named:
-            images.layers.discard(folder)
+            images.layers.discard(folder, later=later)
 
 
 def _blobs(images: ImageStore, done: Collected) -> None:

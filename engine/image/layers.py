@@ -17,6 +17,7 @@ from msgspec import Struct
 from engine.errors import Corrupt, NotFound, OperationFailed
 from engine.filetree.inode_flags import spread
 from engine.filetree.remove import remove_at
+from engine.image import rubbish
 from engine.image.layer import mountpoints
 from engine.kernel.boot import boot_id
 from engine.kernel.detached_mounts import syncfs
@@ -42,7 +43,7 @@ class Draft:
     """A layer that is being created: write into `diff` (open as `fd`). `work` is an empty directory for overlayfs beside it."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path, self.name = path, os.path.basename(path)
         self.diff = f"{path}/diff"
         self.work = f"{path}/work"
         self.fd = os.open(self.diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -111,7 +112,7 @@ class LayerStore:
             yield draft
         finally:
             os.close(draft.fd)
-            self._discard(os.path.basename(path))
+            self._discard(draft.name)
 
     def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
         """Turn the draft into a layer. If another process was first, its layer is used and the draft is removed. Its
@@ -171,10 +172,13 @@ class LayerStore:
                 return folder
         raise FileExistsError(17, "a directory with that name already exists", f"{self.root}/{hexdigits}")
 
-    def discard(self, folder: str) -> None:
-        """Remove a directory without a row. Raises OperationFailed."""
+    def discard(self, folder: str, *, later: bool = False) -> None:
+        """Remove a directory without a row, or make it rubbish (engine.image.rubbish). Raises OperationFailed."""
         try:
-            self._discard(folder)
+            if later:
+                rubbish.put(self.root, folder)
+            else:
+                self._discard(folder)
         except OSError as error:
             raise OperationFailed.of("remove", f"{self.root}/{folder}", error) from error
 

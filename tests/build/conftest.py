@@ -3,6 +3,7 @@ import os
 import shutil
 import stat
 import tarfile
+import threading
 
 import pytest
 
@@ -98,6 +99,13 @@ class NoRun:
         raise AssertionError("no RUN was expected")
 
 
+def swept():
+    """Wait until the rubbish that builds left is removed."""
+    for thread in threading.enumerate():
+        if thread.name == "rubbish":
+            thread.join()
+
+
 class Builder:
     """Builds in the test's context; `lines` holds the plain progress of the last build."""
 
@@ -108,9 +116,15 @@ class Builder:
         self.context.write(files or {})
         self.lines = []
         spec = {"context": str(self.context.path), "dockerfile_inline": text, **spec}
-        return build(
-            BuildSpec(**spec), images=self.images, run=self.run, progress=lambda event: self.lines.append(event["line"])
-        )
+        try:
+            return build(
+                BuildSpec(**spec),
+                images=self.images,
+                run=self.run,
+                progress=lambda event: self.lines.append(event["line"]),
+            )
+        finally:
+            swept()
 
     @property
     def cached(self):
