@@ -123,3 +123,24 @@ def test_commit_pauses_the_container(api):
     found = history(api, since, container=one)
     api("DELETE", f"/containers/{one}?force=1")
     assert [event["Action"] for event in found] == ["pause", "commit", "unpause", "commit"]
+
+
+def test_the_exit_of_a_container_that_removes_itself_is_not_a_kill(api):
+    """It waits to be reported until its output has been sent, and the container is gone by then."""
+    since = time.time()
+    host = {"NetworkMode": "none", "AutoRemove": True, "LogConfig": {"Type": "none"}}
+    body = {"Image": "busybox", "Cmd": ["sh", "-c", "head -c 2000000 /dev/zero; exit 3"], "HostConfig": host}
+    one = api("POST", "/containers/create?name=brief", body)["Id"]
+    with api.connect() as sock:
+        sock.sendall(f"POST /containers/{one}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert sock.recv(10).startswith(b"HTTP/1.1 2")
+        api("POST", f"/containers/{one}/start")
+        while api.raw("GET", f"/containers/{one}/json")[0] == 200:
+            sock.recv(1 << 16)
+        while sock.recv(1 << 20):
+            pass
+    found = []
+    while "destroy" not in [event["Action"] for event in found]:
+        found = history(api, since, container=one)
+    assert "kill" not in [event["Action"] for event in found]
+    assert [event["Actor"]["Attributes"]["exitCode"] for event in found if event["Action"] == "die"] == ["3"]

@@ -144,8 +144,8 @@ class Observer:
         self._known: dict[str, dict[str, ContainerRecord]] = {}
         self._watched: dict[str, anyio.CancelScope] = {}
         self.outputs = Outputs()
-        self._held: set[str] = set()
-        """Containers whose exit is reported once their output has been sent."""
+        self._held: dict[str, ContainerRecord] = {}
+        """Containers whose exit is reported once their output has been sent, as they were at their exit."""
         self._released: set[str] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
         self.begun = anyio.Event()
@@ -227,7 +227,10 @@ class Observer:
                 self._steps(old, record)
         for key, record in before.items():
             if key not in after:
-                if record.state.status.alive:
+                self._released.discard(key)
+                if (ended := self._held.pop(key, None)) is not None:  # it removed itself before its output was sent
+                    self._steps(record, ended)
+                elif record.state.status.alive:
                     self._report(record, deleted(record, self._around(), time.time(), told=key in self.killed))
                 self.killed.discard(key)
                 self.stopping.pop(key, None)
@@ -243,15 +246,15 @@ class Observer:
             self._released.discard(key)
             return False
         if key not in self._held:
-            self._held.add(key)
             self._tasks.start_soon(self._release, group, key)
+        self._held[key] = new
         return True
 
     async def _release(self, group: str, container_id: str) -> None:
         await self.outputs.drained(container_id)
         await anyio.sleep(SETTLE)
-        self._held.discard(container_id)
-        self._released.add(container_id)
+        if self._held.pop(container_id, None) is not None:
+            self._released.add(container_id)
         self.look(group)
 
     def _past(self, records: Any) -> None:
