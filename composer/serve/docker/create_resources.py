@@ -11,6 +11,37 @@ from engine.spec.container import LEAST_MEMORY, BlkioRule, Resources
 
 def resources(host: body.Limits) -> Resources:
     """The limits. Raises BadRequest with Docker's message."""
+    _check_memory(host)
+    _check_processors(host)
+    weight = host.blkio_weight or 0
+    if weight and not 10 <= weight <= 1000:
+        raise BadRequest("Range of blkio weight is from 10 to 1000")
+    swappiness = host.memory_swappiness
+    return Resources(
+        cpus=(host.nano_cpus or 0) / 1e9,
+        cpu_shares=host.cpu_shares or 0,
+        cpu_quota=host.cpu_quota or 0,
+        cpu_period=host.cpu_period or 0,
+        cpu_rt_runtime=host.cpu_realtime_runtime or 0,
+        cpu_rt_period=host.cpu_realtime_period or 0,
+        cpuset=host.cpuset_cpus or "",
+        cpuset_mems=host.cpuset_mems or "",
+        memory=host.memory or 0,
+        memory_swap=host.memory_swap or 0,
+        memory_reservation=host.memory_reservation or 0,
+        memory_swappiness=None if swappiness == -1 else swappiness,
+        oom_kill_disable=bool(host.oom_kill_disable),
+        pids_limit=host.pids_limit or 0,
+        blkio_weight=weight,
+        blkio_weight_device=tuple(BlkioRule(path=r.path, value=r.weight) for r in host.blkio_weight_device or ()),
+        device_read_bps=_rates(host.blkio_device_read_bps),
+        device_read_iops=_rates(host.blkio_device_read_iops),
+        device_write_bps=_rates(host.blkio_device_write_bps),
+        device_write_iops=_rates(host.blkio_device_write_iops),
+    )
+
+
+def _check_memory(host: body.Limits) -> None:
     memory, swap = host.memory or 0, host.memory_swap or 0
     if 0 < memory < LEAST_MEMORY:
         raise BadRequest("Minimum memory limit allowed is 6MB")
@@ -25,6 +56,9 @@ def resources(host: body.Limits) -> Resources:
     swappiness = host.memory_swappiness
     if swappiness is not None and not -1 <= swappiness <= 100:
         raise BadRequest(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
+
+
+def _check_processors(host: body.Limits) -> None:
     processors = os.cpu_count() or 1
     nano = host.nano_cpus or 0
     if nano and (host.cpu_period or host.cpu_quota):
@@ -43,31 +77,6 @@ def resources(host: body.Limits) -> Resources:
         raise BadRequest("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     create_check.check_processors(host.cpuset_cpus or "")
     create_check.check_nodes(host.cpuset_mems or "")
-    weight = host.blkio_weight or 0
-    if weight and not 10 <= weight <= 1000:
-        raise BadRequest("Range of blkio weight is from 10 to 1000")
-    return Resources(
-        cpus=nano / 1e9,
-        cpu_shares=host.cpu_shares or 0,
-        cpu_quota=host.cpu_quota or 0,
-        cpu_period=host.cpu_period or 0,
-        cpu_rt_runtime=host.cpu_realtime_runtime or 0,
-        cpu_rt_period=host.cpu_realtime_period or 0,
-        cpuset=host.cpuset_cpus or "",
-        cpuset_mems=host.cpuset_mems or "",
-        memory=memory,
-        memory_swap=swap,
-        memory_reservation=host.memory_reservation or 0,
-        memory_swappiness=None if swappiness == -1 else swappiness,
-        oom_kill_disable=bool(host.oom_kill_disable),
-        pids_limit=host.pids_limit or 0,
-        blkio_weight=weight,
-        blkio_weight_device=tuple(BlkioRule(path=r.path, value=r.weight) for r in host.blkio_weight_device or ()),
-        device_read_bps=_rates(host.blkio_device_read_bps),
-        device_read_iops=_rates(host.blkio_device_read_iops),
-        device_write_bps=_rates(host.blkio_device_write_bps),
-        device_write_iops=_rates(host.blkio_device_write_iops),
-    )
 
 
 def _rates(rules: list[body.Rate] | None) -> tuple[BlkioRule, ...]:
