@@ -151,7 +151,7 @@ class Disconnect(Operation, kw_only=True, tag="disconnect container"):
     network: str
 
 
-class Rejoin(Operation, kw_only=True, tag="rejoin container"):
+class Rejoin(Operation, kw_only=True, tag="reconnect container"):
     """Put the running container on exactly the service's networks, with the service's addresses and aliases, and record
     the service's configuration. If that fails, the container keeps its networks. Raises NotFound, Conflict (address in
     use), WrongState, and what a connection raises."""

@@ -162,7 +162,7 @@ class World:
         assert record.state.status.alive or record.state.status is Status.RESTARTING
         self.replace(record, status=Status.EXITED, exit_code=143)
 
-    def _rejoin(self, operation, desired):
+    def _reconnect(self, operation, desired):
         record = self._of(operation)
         assert record.state.status is Status.RUNNING
         networks = desired.services[operation.service_name].container.networks

@@ -19,7 +19,7 @@ WORDS = {
     "unpause container": ("Container", "", "Unpaused"),
     "remove container": ("Container", "Removing", "Removed"),
     "rename container": ("Container", "Renaming", "Renamed"),
-    "rejoin container": ("Container", "Reconnecting", "Reconnected"),
+    "reconnect container": ("Container", "Reconnecting", "Reconnected"),
     "update container": ("Container", "Updating", "Updated"),
     "run job": ("Job", "Running", "Exited"),
     "register job": ("Job", "Creating", "Created"),
@@ -61,7 +61,7 @@ def show(
     _, working, finished = WORDS[kind]
     working, finished = PARTS.get((kind, part), (working, WAITED.get(condition, finished)))
     if done and finished:
-        detail = f"({cause})" if part == RECREATE or kind == "rejoin container" else ""
+        detail = f"({cause})" if part == RECREATE or kind == "reconnect container" else ""
         progress.update(step_of(kind, name), finished, State.DONE, detail=detail)
     elif not done and working:
         progress.update(step_of(kind, name), working)
