@@ -1,5 +1,6 @@
 """Random cases: a Dockerfile from a seed, the same for ever."""
 
+import json
 import random
 
 from tests.parity.build.case import Case
@@ -18,9 +19,42 @@ _COMMANDS = ("echo hi > /f", "echo $V-$W > /g", "mkdir -p /m/n && echo x > /m/n/
              "cat /old/file")  # fmt: skip
 
 
+_JSON_SOURCES = ("a.txt", "d", "sp ace.txt", "$V", "b*", "dlink/", "./link", "pkg", "x1/", "d/../a.txt", "h2")
+_JSON_TARGETS = ("/q r/", "/x", "/old/", "rel/", "/$V/", "/todir/new", "/real")
+_MOUNTS = ("type=cache,target=/cc", "type=cache,id=q$V,target=/cc,uid=1000", "type=tmpfs,target=/old", "target=/ctx",
+           "target=/ctx,source=d,rw", "type=bind,from=parity/base:1,source=/etc,target=/e2", "target=/old/sub,source=$V",
+           "type=bind,source=a.txt,target=/bin/zz", "type=secret,id=nope", "type=bind,target=rel,source=pkg",
+           "type=cache,target=/root/.c/d,mode=0700,sharing=locked", "type=tmpfs,target=/new/t,size=1m")  # fmt: skip
+_MOUNTED = ("ls / > /l0", "ls -la /old | wc -l > /l1", "find /ctx 2>/dev/null | sort > /l2", "echo x > /cc/x; true",
+            "cat /e2/passwd > /l3 2>/dev/null || true", "echo y > /old/y", "ls rel > /tmp/l4 2>&1 || true")  # fmt: skip
+_HEREDOCS = ("RUN <<EOF\nset -e\necho $V > /hv\necho '$W' >> /hv\nEOF",
+             "RUN <<A cat > /h1 && cat <<'B' > /h2\none $V\nA\ntwo $V\nB",
+             "COPY <<a.conf <<-'b.conf' /etc/c/\nx=$V\na.conf\n\ty=$V\n\tb.conf",
+             "COPY --chmod=755 --chown=web <<x a.txt /mm/\nhi ${V:-z}\nx")  # fmt: skip
+_OTHERS = ("ONBUILD COPY a.txt /onb/", "ONBUILD ENV OV=$V", "ONBUILD RUN --mount=target=/c ls /c/d > /onl", "ONBUILD USER web",
+           'SHELL ["/bin/sh", "-exc"]', 'SHELL ["/bin/busybox", "sh", "-c"]', 'RUN ["touch", "/j $V"]',
+           'VOLUME ["/va", "/v b", "$V"]', "RUN ln -sfn /real /lnk && mkdir -p /lnk/deep", "RUN ln -s nowhere2 /dang",
+           "WORKDIR /lnk/w", "COPY a.txt /lnk/", "COPY d /dang/", "WORKDIR /dang", "COPY x1 /todir/", "USER $V",
+           "RUN rm -rf /todir && mkdir /todir", "RUN ln /old/file /old/hl; echo z >> /old/hl", "ENV A=${V:?need}",
+           "COPY --from=parity/base:1 /todir /copied/", "EXPOSE 80/TCP 81", "ENV Z=${W/a*/x}", 'LABEL "a b"=c d=$V',
+           "ENV $V=1", "ARG Q=$V R=${Q:-x}", "ARG HTTP_PROXY", "ENV P=$PATH:/x", "STOPSIGNAL KILL")  # fmt: skip
+
+RICH = 40
+
+
 def case(seed):
     """The case of a seed."""
     return Case(f"random-{seed}", **_Generator(random.Random(seed)).make())
+
+
+def rich_case(seed):
+    """The case of a seed, with mounts, links, ONBUILD and JSON forms as well."""
+    return Case(f"rich-{seed}", **_Rich(random.Random(seed)).make())
+
+
+def cases():
+    """All random cases whose answers are recorded."""
+    return [*map(case, range(COUNT)), *map(rich_case, range(RICH))]
 
 
 class _Generator:
@@ -140,3 +174,24 @@ class _Generator:
     def ignore(self):
         rules = ("*.txt", "!a.txt", "d", "!d/sub", "*", "**/package.json", "x1/", "# no", "d/*.md", "!**/m.js", "h?")
         return "\n".join(self.pick(rules) for _ in range(self.chance.randint(1, 4))) + "\n"
+
+
+class _Rich(_Generator):
+    def instruction(self):
+        kinds = ("copy", "link", "json", "add", "run", "run", "mount", "mount", "env", "arg", "label", "workdir", "user", "other",
+                 "heredoc", "fixed", "fixed", "fixed", "fixed")  # fmt: skip
+        return getattr(self, self.pick(kinds))()
+
+    def link(self):
+        return self.copy().replace("COPY ", "COPY --link ", 1)
+
+    def json(self):
+        chosen = [self.pick(_JSON_SOURCES) for _ in range(self.pick((1, 1, 2)))]
+        return f"COPY {self.flags()}{json.dumps([*chosen, self.pick(_JSON_TARGETS)])}"
+
+    def mount(self):
+        flags = [f"--mount={self.pick(_MOUNTS)}" for _ in range(self.pick((1, 1, 2)))]
+        return f"RUN {' '.join(flags)} {self.pick(_MOUNTED)}"
+
+    def fixed(self):
+        return self.pick((*_HEREDOCS, *_OTHERS))

@@ -69,7 +69,7 @@ def main(host, *names):
 
         composer = Composer(folder, run_for)
         different = 0
-        for case in (*cases.read(HERE / "cases.txt"), *(generate.case(seed) for seed in range(generate.COUNT))):
+        for case in (*cases.read(HERE / "cases.txt"), *generate.cases()):
             if names and case.name not in names:
                 continue
             context = prepared(case, folder)

@@ -16,7 +16,7 @@ from tests.parity.build.record import HERE, difference, known, prepared
 
 pytestmark = pytest.mark.root
 OWN = cases.read(HERE / "cases.txt")
-RANDOM = [generate.case(seed) for seed in range(generate.COUNT)]
+RANDOM = generate.cases()
 ANSWERS = known()
 NAMED = {
     "random-108": "a dangling link",
