@@ -52,7 +52,7 @@ class Authorization:
     def bearer(self, offered: challenge.Challenge, found: Credentials | None) -> None:
         """Get a token from the challenge's realm. Raises RegistryError."""
         realm = offered.parameters.get("realm", "")
-        parts = urllib.parse.urlsplit(realm)
+        parts = urllib.parse.urlsplit(self._transport.joined("", realm))
         if parts.scheme != "https" and not (parts.scheme == "http" and self._transport.trusting):
             raise RegistryError(f"{self._reference.registry} names {realm!r} for login, which is not https: refused")
         query = {"scope": self.scope} if self.scope else {}

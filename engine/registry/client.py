@@ -89,14 +89,20 @@ class Client:
         for _ in range(_PAGES):
             with self._request("GET", path) as response:
                 self._expect(response, (200,), f"tags of {self.reference.familiar}")
-                answer = json.loads(self._responses.read(response, MANIFEST_LIMIT))
-                found += answer.get("tags") or []
+                found += self._tags_of(self._responses.read(response, MANIFEST_LIMIT))
                 following = re.match(r"\s*<([^>]+)>", response.headers.get("Link", ""))
             if not following:
                 break
-            target = urllib.parse.urlsplit(following[1])
+            target = urllib.parse.urlsplit(self._repository.transport.joined("", following[1]))
             path = f"{target.path}?{target.query}"
         return found
+
+    def _tags_of(self, body: bytes) -> list[str]:
+        try:
+            tags = json.loads(body)["tags"] or []
+        except (ValueError, TypeError, LookupError) as error:
+            raise RegistryError(f"the list of tags of {self.reference.familiar} is not valid") from error
+        return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
     def fetch(
         self, writer: BlobWriter, progress: Callable[[int], None] | None = None, *, urls: Sequence[str] = ()

@@ -120,7 +120,7 @@ class Transport:
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not target:
                 return response
             _done_with(response)
-            new = urllib.parse.urljoin(url, target)
+            new = self.joined(url, target)
             old_parts, new_parts = urllib.parse.urlsplit(url), urllib.parse.urlsplit(new)
             self.check_scheme(new, "redirects to")
             if (old_parts.scheme, old_parts.netloc) != (new_parts.scheme, new_parts.netloc):
@@ -128,6 +128,15 @@ class Transport:
                 headers = {key: value for key, value in headers.items() if key.lower() != "authorization"}
             url = new
         raise RegistryError(f"{self.registry} redirects more than {_REDIRECT_LIMIT} times at {_shown(url)}")
+
+    def joined(self, base: str, target: str) -> str:
+        """The URL that the registry calls `target`, which may be relative to `base`. Raises RegistryError if it is none."""
+        try:
+            found = urllib.parse.urljoin(base, target)
+            _ = urllib.parse.urlsplit(found).port  # which is parsed only now
+        except ValueError as error:
+            raise RegistryError(f"{self.registry} refers to {_shown(target)[:200]!r}, which is not a URL") from error
+        return found
 
     def check_scheme(self, url: str, what: str) -> None:
         """Refuse a redirect from https to http. Raises RegistryError."""

@@ -90,7 +90,7 @@ class Upload:
         return "", 0
 
     def _location(self, response: Response, base: str) -> str:
-        location = urllib.parse.urljoin(base, response.headers.get("Location", "") or base)
+        location = self._repository.transport.joined(base, response.headers.get("Location", "") or base)
         self._repository.transport.check_scheme(location, "wants the upload to go to")
         return location
 

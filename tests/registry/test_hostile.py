@@ -9,7 +9,9 @@ import pytest
 
 from engine import registry
 from engine.errors import Corrupt, EngineError, ImageError, NotFound, RegistryError
+from engine.image import reference
 from engine.image.images import ImageStore
+from engine.registry.client import Client
 from engine.store import Store
 
 
@@ -481,3 +483,30 @@ def test_an_encoding_that_is_a_bomb(serve, handler, images, content):
             self.answer(gzip.compress(content.blobs[name] + bytes(1 << 26)), headers={"Content-Encoding": "gzip"})
 
     pull_fails(images, serve(Bomb), Corrupt, "longer than")
+
+
+@pytest.mark.parametrize("target", ["http://[", "http://host:port/", "http://host:99999/"])
+def test_addresses_that_are_none(serve, handler, images, target):
+    """In a redirect, and in the realm of a challenge."""
+
+    class Redirects(handler):
+        def manifest(self, name):
+            self.answer(b"", 307, {"Location": target})
+
+    class Challenges(handler):
+        def manifest(self, name):
+            self.answer(b"{}", 401, {"WWW-Authenticate": f'Bearer realm="{target}"'})
+
+    for kind in (Redirects, Challenges):
+        pull_fails(images, serve(kind), RegistryError, "which is not a URL")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"{", b'{"tags": 7}', b'{"name": "app"}', b'{"tags": [1, null]}'])
+def test_a_list_of_tags_that_is_none(serve, handler, body):
+    class Tags(handler):
+        def do_GET(self):
+            self.answer(body, headers={"Link": '<http://[>; rel="next"'})
+
+    client = Client(reference.parse(f"{serve(Tags)}/app"))
+    with pytest.raises(RegistryError, match=r"is not valid|which is not a URL"):
+        client.tags()
