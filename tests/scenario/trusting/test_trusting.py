@@ -74,7 +74,7 @@ def test_up_refuses_what_is_not_signed(composer, image):
     assert composer.ps()["web"][0]["State"] == "running"
     other = Key()
     (composer.folder / "other.pub").write_bytes(other.pem)
-    assert "by none of the keys" in composer("image", "verify", "--key", "other.pub", name, code=1).err
+    assert "with none of the rule's keys" in composer("image", "verify", "--key", "other.pub", name, code=1).err
     assert "signed by" in composer("image", "verify", "--key", "other.pub", "--key", "release.pub", name).out
     composer("down", "--rmi", "local")
 
