@@ -32,6 +32,8 @@ _LENGTH = 8
 """Bytes of the head's length."""
 _LOWEST = 10
 """The file's descriptor is at least this one, so that those with fixed numbers in a forked process do not replace it."""
+_DAMAGED = ValueError, EOFError, TypeError
+"""What marshal raises for bytes that it has not written."""
 _PYC_HEAD = 16
 """Bytes before the code of a .pyc file: magic number, flags, the source's time and size (PEP 552)."""
 
@@ -44,10 +46,11 @@ class _Loader(SourceFileLoader):
         self._code: bytes | None = code
 
     def get_code(self, fullname: str) -> CodeType | None:
-        code, self._code = self._code, None
-        if code is None:
+        code, self._code = self._code or b"", None
+        try:
+            found: CodeType = marshal.loads(code)
+        except _DAMAGED:
             return super().get_code(fullname)
-        found: CodeType = marshal.loads(code)
         return found
 
 
@@ -63,7 +66,10 @@ class _Finder:
         packed = self._entries.get(name)
         if packed is None:
             return None
-        offset, length, source, state, package = marshal.loads(packed)
+        try:
+            offset, length, source, state, package = marshal.loads(packed)
+        except _DAMAGED:
+            return None
         if not length or _state(source) != state:
             return None
         loader = _Loader(name, source, os.pread(self.fd, length, self._begin + offset))
@@ -114,7 +120,7 @@ def _opened(fd: int) -> _Finder | None:
     try:
         length = int.from_bytes(os.pread(fd, _LENGTH, 0), "little")
         interpreter, entries = marshal.loads(os.pread(fd, length, _LENGTH))
-    except (OSError, OverflowError, ValueError, EOFError, TypeError, MemoryError):
+    except (OSError, OverflowError, MemoryError, *_DAMAGED):
         return None
     return _Finder(fd, _LENGTH + length, entries) if interpreter == _INTERPRETER else None
 

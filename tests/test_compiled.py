@@ -87,6 +87,15 @@ def test_a_damaged_file_is_replaced(tree, keep):
     assert tree.run() == (1, True)
 
 
+def test_damaged_code_is_read_from_the_source(tree):
+    tree.run()
+    content = tree.cache.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    tree.cache.write_bytes(content[:begin] + bytes(len(content) - begin))
+    value, _ = tree.run()
+    assert value == 1
+
+
 def test_another_interpreter_does_not_use_it(tree):
     tree.run()
     assert tree.run("-I", "-O") == (1, False)
