@@ -230,7 +230,10 @@ class _Run:
         """The outcome of a job's run: it may have been cancelled, timed out, or be retried."""
         from composer.cli.project.jobs import ask
 
-        alive = any(r.id == self._id and r.state.status.alive for r in self._context.containers())
+        # Only keys typed at a terminal can detach. Without them the process has ended, even if the supervisor has not yet
+        # recorded it.
+        may_run = self._spec.tty and code == 0
+        alive = may_run and any(r.id == self._id and r.state.status.alive for r in self._context.containers())
         return code if alive else ask(self._context, "wait", self._service, run=self._job_run).exit_code
 
     def _remove(self) -> None:
