@@ -86,3 +86,16 @@ except OSError as error:
     with python(IDLE.format(then=then)) as process:
         output, _ = process.communicate(timeout=60)
     assert output.split()[1] in (b"BrokenPipeError", b"ConnectionResetError")
+
+
+def test_what_it_loads_is_not_heavy():
+    text = """
+import importlib, sys
+from composer.run.early_fork import MODULES
+for name in MODULES:
+    importlib.import_module(name)
+print(sorted({"yaml", "pydantic", "networkx", "pyroute2", "urllib3", "jeepney"} & sys.modules.keys()))
+"""
+    with python(text) as process:
+        output, _ = process.communicate(timeout=60)
+    assert output == b"[]\n"
