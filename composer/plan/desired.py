@@ -10,7 +10,7 @@ from engine.spec.image import BuildSpec, for_platform
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 MOST_REPLICAS = 10_000
-"""The most containers of one service; a larger number is taken for a mistake."""
+"""The most containers of one service; a larger number is treated as a mistake."""
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 

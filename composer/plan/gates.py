@@ -24,8 +24,8 @@ class Gates:
         records: Iterable[ContainerRecord],
         starts: Sequence[int],
     ) -> list[int]:
-        """The operations that must succeed before containers of the service `who` start; other arguments as for
-        `wait`."""
+        """The operations that must succeed before containers of the service `who` start. The other arguments are those
+        of `wait`."""
         condition = CONDITIONS.get(dependency.condition)
         if condition is None:
             return list(starts)

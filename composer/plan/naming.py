@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from composer.plan.desired import DesiredService
 
 NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"
-"""What the name of a container looks like, as with Docker Engine."""
+"""The pattern of container names, as in Docker Engine."""
 
 
 def container_name(project: str, service: DesiredService, number: int, separator: str) -> str:

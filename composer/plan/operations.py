@@ -152,9 +152,9 @@ class Disconnect(Operation, kw_only=True, tag="disconnect container"):
 
 
 class Rejoin(Operation, kw_only=True, tag="reconnect container"):
-    """Put the running container on exactly the service's networks, with the service's addresses and aliases, and record
-    the service's configuration. If that fails, the container keeps its networks. Raises NotFound, Conflict (address in
-    use), WrongState, and what a connection raises."""
+    """Connect the running container to exactly the service's networks, with the service's addresses and aliases, and
+    record the service's configuration. If that fails, the container keeps its networks. Raises NotFound, Conflict
+    (address in use), WrongState, and what a connection raises."""
 
     container_id: str
     service: DesiredService

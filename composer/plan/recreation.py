@@ -1,5 +1,5 @@
-"""The rules that decide whether a container must be changed because its service has changed, and why: recreated, or only
-put on other networks."""
+"""The rules that decide whether a container must be changed because its service has changed, and why: recreated, or
+only connected to other networks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def only_networks(service: DesiredService, record: ContainerRecord, snapshot: Sn
 
 
 def _image(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> str:
-    """Images, of the container itself or mounted, that a reference no longer means."""
+    """The container's image and mounted images, where their reference now names another image."""
     wanted = snapshot.images.get(service.wanted_image, "")
     if wanted and record.spec.image != wanted:
         return f"image {service.image} is now {_short(wanted)}, was {_short(record.spec.image)}"

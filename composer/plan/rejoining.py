@@ -1,4 +1,4 @@
-"""The order of containers that change their networks: one that gives up a fixed address before another one that gets it."""
+"""The order in which containers change networks: one gives up a fixed address before another gets it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Place = tuple[str, str]
 
 
 def order(plan: Plan, snapshot: Snapshot) -> None:
-    """Let operations that need a fixed address wait for the one that frees it. Two containers that exchange addresses stay
-    as they are: the first one finds its address in use, as in Docker Compose."""
+    """Let operations that need a fixed address wait for the one that frees it. Two containers that exchange addresses
+    keep theirs: the first one finds its new address in use, as in Docker Compose."""
     rejoins = {op.container_id: op for op in plan.operations if isinstance(op, Rejoin)}
     if not rejoins:
         return

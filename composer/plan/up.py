@@ -105,7 +105,8 @@ class _Up:
         self._begin(service)
 
     def _check_joined(self, service: DesiredService) -> None:
-        """Raise SharedProblem when a service whose namespaces or volumes it uses has no container and gets none."""
+        """Raise SharedProblem when the service uses the namespaces or volumes of one that has no container and gets
+        none."""
         for name in service.linked:
             if name not in self.names and not self.snapshot.service(name):
                 what = _shared_with(service, name)

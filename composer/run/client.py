@@ -26,7 +26,8 @@ ATTEMPTS = 4
 """Limit of attempts of a request if supervisors die during it."""
 
 PATIENCE = 2.0
-"""Seconds of silence after which we look whether the supervisor or the keeper is stopped (SIGSTOP); then ever more rarely."""
+"""Seconds of silence before we check whether the supervisor or the keeper is stopped (SIGSTOP); the intervals then
+grow."""
 
 ENDING = ("down", "stop", "kill", "rm")
 """Actions that a stopped keeper must not hold up."""
@@ -128,7 +129,7 @@ class Client:
                 tell(data)
 
     def _received(self, sock: socket.socket, *, continues: bool) -> Iterator[bytes | str]:
-        """Yield what arrives until the supervisor hangs up, and once, as a string, why nothing does."""
+        """Yield what arrives until the supervisor hangs up, and once, as a string, the reason for a silence."""
         pause: float | None = PATIENCE
         while True:
             sock.settimeout(pause)
@@ -147,7 +148,8 @@ class Client:
             yield data
 
     def _reason(self, sock: socket.socket, *, continues: bool) -> str:
-        """Why nothing comes if the supervisor or the keeper was stopped (SIGSTOP), and what can be done or was done about it."""
+        """The reason for the silence if the supervisor or the keeper was stopped (SIGSTOP), and its remedy, done or
+        proposed."""
         if control.peer_is_stopped(sock):
             return f"The supervisor of this project is stopped. To resume it: kill -CONT {control.peer(sock)[0]}"
         pid = control.stopped(self._roots.keeper_socket(self._project))

@@ -50,7 +50,7 @@ def specification(
 
 
 def configuration(service: DesiredService) -> dict[str, str]:
-    """The labels that tell whether the container's service has changed since."""
+    """The labels that show whether the container's service has changed since."""
     return {labels.HASH: service.hash, labels.SUMMARY: recreation.summary_text(service)}
 
 

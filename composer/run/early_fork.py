@@ -1,4 +1,4 @@
-"""A fork of a command that has only begun, which may become the project's supervisor.
+"""A fork of a command that has just started, which may become the project's supervisor.
 
 It loads the supervisor's modules while the command reads its files, on another processor: loading them takes longer than
 all that the supervisor does to start a container.
@@ -39,11 +39,11 @@ MODULES = (
     "composer.run.supervisor",
     "engine.session.session",
 )
-"""Those that a supervisor loads, in an order in which each loads little that those before it have not."""
+"""The modules that a supervisor loads, in an order in which each adds little to those before it."""
 
 
 class EarlyFork:
-    """The forked process. It ends with the command, unless it was made a supervisor."""
+    """The forked process. It exits with the command unless it has become a supervisor."""
 
     def __init__(self, open_engine: Callable[[Roots], Engine]) -> None:
         """Raises OSError."""
@@ -90,7 +90,7 @@ def _wait(orders: socket.socket, open_engine: Callable[[Roots], Engine]) -> NoRe
 
 
 def _received(sock: socket.socket) -> tuple[Descriptors, tuple[str, str, str, dict[str, str]]] | None:
-    """The order, once it has come; None when the command has ended. Loads modules until then."""
+    """Load modules until the order arrives, and return it; None if the command has exited."""
     for module in MODULES:
         if _readable(sock):
             break

@@ -110,7 +110,7 @@ class Executor:
         self._before: dict[int, set[int]] = {}
         self._after: dict[int, list[int]] = {}
         self._acting = 0
-        """How many operations are neither waiting for a condition nor for those before them."""
+        """How many operations wait neither for a condition nor for earlier operations."""
         self._succeeded: set[int] = set()
         self._ids = {record.spec.name: record.id for record in scene.snapshot.containers}
         self._numbers: dict[str, dict[int, str]] = {}
@@ -179,7 +179,7 @@ class Executor:
             await self._resume()
 
     def concerns(self) -> set[str]:
-        """The services that it still has to change or wait for."""
+        """The services that the plan still has to change or wait for."""
         waiting = [one for one in self.plan.operations if one.id not in self._succeeded]
         return {operation.service_name for operation in waiting}
 

@@ -1,4 +1,4 @@
-"""Unforeseen errors, as messages for the user."""
+"""Unexpected errors, as messages for the user."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ async def run(scene: Scene, container_id: str, service: DesiredService, kind: st
 
 
 async def _has_ended(scene: Scene, container_id: str, patience: float) -> bool:
-    """Whether the container exits within `patience` seconds: a hook that fails because of the exit notices it before the state
-    changes."""
+    """Whether the container exits within `patience` seconds: a hook that fails because of the exit ends before the
+    state changes."""
 
     def look() -> bool | None:
         try:

@@ -128,7 +128,7 @@ def live(
 ) -> None:
     """Be the supervisor, in a child with a session of its own; does not return."""
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as a command may have changed it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a command may have changed it
         for number, fd in enumerate(
             [os.dup(fd) for fd in descriptors]
         ):  # move descriptors so that they do not overwrite each other

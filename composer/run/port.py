@@ -44,8 +44,8 @@ class Reads(Protocol):
         ...
 
     def shared_version(self) -> object:
-        """A value that differs after each change of images, networks, volumes or names of containers, by any process. Only
-        for comparison within the calling thread."""
+        """A value that changes whenever any process changes images, networks, volumes or container names. Compare it
+        only with others of the calling thread."""
         ...
 
     def groups(self) -> list[str]: ...
@@ -74,8 +74,8 @@ class Reads(Protocol):
         ...
 
     def host_changes(self, names: Collection[str]) -> tuple[set[str], dict[str, str]]:
-        """What the host has done to those of our networks that have these names: the networks whose link somebody has
-        removed, and network → route of another link that leads its addresses elsewhere."""
+        """What the host has changed about our networks with these names: the networks whose link another program has
+        removed, and network → another link's route that leads its addresses elsewhere."""
         ...
 
     def need_default_network(self) -> None:
@@ -92,7 +92,7 @@ class Reads(Protocol):
         ...
 
     def overlay_key(self) -> str:
-        """This host's public key for encrypted overlay networks; the private one is made where there is none."""
+        """This host's public key for encrypted overlay networks; the private key is created if missing."""
         ...
 
     def volumes(self) -> list[VolumeRecord]: ...
@@ -109,7 +109,7 @@ class Reads(Protocol):
 
 
 class Images(Protocol):
-    """Getting images; called by commands themselves, concurrently with others (the store is content-addressed)."""
+    """Obtains images. Commands call this themselves, concurrently with each other (the store is content-addressed)."""
 
     def pull(
         self,
@@ -143,7 +143,8 @@ class Images(Protocol):
         ...
 
     def lock_build(self, spec: BuildSpec) -> dict[str, str]:
-        """What a build fetches → what that is now, as in BuildSpec.pins; entries that the specification has stay."""
+        """What a build fetches → its current digest or commit, as in BuildSpec.pins; existing pins of the specification
+        are kept."""
         ...
 
     def push(
@@ -190,8 +191,9 @@ class Images(Protocol):
         warn: Callable[[str], None],
         insecure: Sequence[str] = (),
     ) -> str:
-        """Send files to a registry as an artifact; its digest. `version`: of the OCI specification, "" for the newest that
-        the registry takes. With `images` these are copied beside it, and an index with `annotations` lists them."""
+        """Push files to a registry as an artifact; returns its digest. `version`: of the OCI specification, "" for the
+        newest that the registry takes. With `images`, these are copied beside it, and an index with `annotations` lists
+        them."""
         ...
 
     def login(self, registry: str, username: str, password: str) -> str:
@@ -224,7 +226,8 @@ class Images(Protocol):
     def import_image(
         self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = "", platform: str = ""
     ) -> ImageRecord:
-        """Make an image of a root file system's tar archive; `changes` are Dockerfile instructions. Corrupt, InvalidSpec."""
+        """Create an image from the tar archive of a root file system; `changes` are Dockerfile instructions. Corrupt,
+        InvalidSpec."""
         ...
 
     def prune_images(
@@ -254,8 +257,9 @@ class Images(Protocol):
         begun: Callable[[Callable[[], None]], None] | None = None,
         credentials: Callable[[str], Credentials | None] | None = None,
     ) -> ImageRecord:
-        """`begun` is called with a function by which any thread cancels the build: what a RUN step runs is killed, and the
-        build fails. `credentials` gives those for a registry (host[:port]), None for those that are kept."""
+        """`begun` is called with a function with which any thread can cancel the build: it kills the processes of RUN
+        steps, and the build fails. `credentials` returns those for a registry (host[:port]), None for the stored
+        ones."""
         ...
 
     def context_paths(self, dockerfile: str, contexts: Mapping[str, str]) -> list[str] | None:
@@ -268,7 +272,7 @@ class Images(Protocol):
         ...
 
     def outline_build(self, spec: BuildSpec) -> Outline:
-        """What the build can be given: arguments, secrets, SSH agents. Nothing is built. BuildFailed."""
+        """The inputs that the build accepts: arguments, secrets, SSH agents. Nothing is built. BuildFailed."""
         ...
 
     def build_targets(self, spec: BuildSpec) -> Targets:
@@ -276,7 +280,7 @@ class Images(Protocol):
         ...
 
     def tag_image(self, reference: str, tag: str) -> None:
-        """Give an image one more tag, taking it from the image that had it. NotFound, BadReference."""
+        """Tag an image; the tag moves from the image that has it now. NotFound, BadReference."""
         ...
 
     def remove_image(self, reference: str, *, force: bool = False, platforms: Sequence[str] = ()) -> list[str]:
@@ -299,11 +303,11 @@ class Changes(Protocol):
     async def remove_volume(self, name: str) -> None: ...
 
     def record(self, container_id: str) -> ContainerRecord:
-        """The container as this session knows it now. NotFound."""
+        """The session's current record of the container. NotFound."""
         ...
 
     def containers(self) -> list[ContainerRecord]:
-        """All of them, oldest first, as this session knows them now."""
+        """The session's current records of all containers, oldest first."""
         ...
 
     def left_out(self, spec: ContainerSpec) -> list[str]:
@@ -323,7 +327,7 @@ class Changes(Protocol):
 
     async def signal(self, container_id: str, signal: int | str) -> None:
         """`signal`: a number, or a name as signal(7) has it, with or without SIG. As in Docker it counts as a stop by the
-        user (`stopped_by_user`), unless the container has a stop signal, which is another, and a policy other than
+        user (`stopped_by_user`), unless the container has a different stop signal and a policy other than
         unless-stopped."""
         ...
 
@@ -332,7 +336,8 @@ class Changes(Protocol):
         ...
 
     def afford_start(self) -> None:
-        """Raise OperationFailed if the disk is too full to start a container: ask before one is stopped that is to run again."""
+        """Raise OperationFailed if the disk is too full to start a container: check this before stopping one to restart
+        it."""
         ...
 
     async def pause(self, container_id: str) -> None: ...
@@ -363,9 +368,9 @@ class Changes(Protocol):
     async def rejoin(
         self, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
     ) -> ContainerRecord:
-        """Put a container on exactly these networks, immediately if it runs, and replace labels. Connections that do not
-        change stay up. All or nothing: after an error the container has the networks and labels from before. NotFound,
-        Conflict (an address in use), WrongState, and the errors of connect."""
+        """Connect a container to exactly these networks, immediately if it runs, and replace labels. Connections that
+        do not change stay up. All or nothing: after an error the container has the networks and labels from before.
+        NotFound, Conflict (an address in use), WrongState, and the errors of connect."""
         ...
 
     async def update(self, container_id: str, state: ContainerState) -> None:
@@ -387,13 +392,14 @@ class Changes(Protocol):
         ...
 
     async def hold(self, wanted: bool) -> None:
-        """Have this supervisor started again when it is killed, though no container runs; until it closes the session."""
+        """Let the keeper restart this supervisor if it is killed, even while no container runs, until the session
+        closes."""
         ...
 
     async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
         """Take over from an earlier supervisor: reconnect to the keeper or restart it, read missed exits, take back DNS and
         port sockets, remove kernel objects without a container. Called once, first. `clean`: the earlier supervisor exited
-        in good order, so that there is nothing to look for if nothing runs."""
+        in good order, so that nothing needs repair if nothing runs."""
         ...
 
     async def close(self) -> None:
@@ -436,17 +442,17 @@ class Process(Protocol):
         ...
 
     def fileno(self) -> int:
-        """Readable when the process has ended."""
+        """Readable when the process has exited."""
         ...
 
     def resize(self, rows: int, columns: int) -> None:
-        """Give its pseudo-terminal this size; nothing without one."""
+        """Resize its pseudo-terminal, if it has one."""
         ...
 
     def signal(self, number: int) -> None: ...
 
     def wait(self) -> int:
-        """Block until it has ended and give its exit code (128+n for signal n)."""
+        """Block until it has exited, and return its exit code (128+n for signal n)."""
         ...
 
     def close(self) -> None: ...
@@ -506,8 +512,8 @@ class Streams(Protocol):
         one tree takes the name `path` (its parent must exist). Owners are the archive's, or `as_user` the container's user,
         if that is not root, as with Docker's copyUIDGID.
 
-        `tree` says what the archive holds: "file"; "directory", which never takes a file's place; "several" trees, for which
-        `path` must be a directory; "" when that is not known."""
+        `tree` describes the archive's content: "file"; "directory", which never takes a file's place; "several" trees,
+        for which `path` must be a directory; "" if unknown."""
         ...
 
     def pack_local(self, path: str, label: str, output: int, *, follow: bool = False) -> None:
@@ -537,7 +543,7 @@ class Streams(Protocol):
 
 class Engine(Reads, Images, Streams, Protocol):
     def prepare(self, group: str) -> None:
-        """Prepare for starting containers of the group, while the caller does other work, until the group is opened for
+        """Prepare to start containers of the group while the caller does other work, until the group is opened for
         changes."""
         ...
 

@@ -8,7 +8,7 @@
       │        HookLine   (what a hook has printed)  │
       │        Step       begun, done, failed …      │  one or more for each operation of the plan
       │ ◀─────────────────────────────────────────── │
-      │        Ready      (`run`, and `attach` of Options: a container is there, its program not yet started)
+      │        Ready      (`run`, and `attach` of Options: a container exists, its program has not started)
       │ ◀─────────────────────────────────────────── │
       │  Go               (the command has attached) │
       │ ───────────────────────────────────────────▶ │

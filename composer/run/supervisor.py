@@ -189,7 +189,7 @@ class Supervisor:
         self._consider_leaving()
 
     async def _keep_compiled(self) -> None:
-        """Let the next processes import faster what this one and its command have imported."""
+        """Speed up later imports of the modules that this process and its command have loaded."""
         await self._served_one.wait()
         await to_thread.run_sync(compiled.renew, abandon_on_cancel=True)
 

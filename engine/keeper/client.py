@@ -16,7 +16,7 @@ from engine.readable import Readable
 
 
 class KeeperClient:
-    """One connection. Requests may overlap; exits come out of `exits`. Raises KeeperLost when the keeper is gone."""
+    """One connection. Requests may overlap; exits come out of `exits`. Raises KeeperLost when the keeper has exited."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -37,7 +37,8 @@ class KeeperClient:
             return None
 
     async def ask(self, do: str, descriptors: tuple[int, ...] = (), **fields: object) -> tuple[Message, list[int]]:
-        """One request and its answer, with the descriptors that came along. Raises EngineError as the keeper says."""
+        """One request and its answer, with its descriptors. Raises EngineError as the keeper
+        reports."""
         _, reply = self._send(do, descriptors, fields)
         return await _answer(reply)
 

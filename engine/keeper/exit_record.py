@@ -27,7 +27,7 @@ def make(bundle: Bundle, pid: int, status: int | None) -> Exit:
         "oom_killed": _oom_killed(bundle),
         "pid": pid,
     }
-    with contextlib.suppress(OSError):  # a full disc: watchers still get the event
+    with contextlib.suppress(OSError):  # a full disk: watchers still get the event
         atomic.replace(bundle["exit_file"], json.dumps(record).encode())
     return record
 

@@ -30,7 +30,7 @@ class Idleness:
             os.write(launcher, b"1")
 
     def _gone(self, launcher: int) -> None:
-        self._loop.unregister(launcher)  # it never says anything: this is its end
+        self._loop.unregister(launcher)  # it never sends anything: readable means closed
         os.close(launcher)
         self._launcher = -1
 

@@ -20,7 +20,7 @@ class State(IntEnum):
     READY = 2
     """The process waits for `start`."""
     STARTING = 3
-    """The process was told to execute the program."""
+    """The process has been asked to execute the program."""
     RUNNING = 4
     """The process has executed the program."""
     ENDED = 5

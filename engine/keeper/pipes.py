@@ -1,10 +1,9 @@
 """The standard streams of a container's first process: anonymous pipes, so that no inode of the host enters the
 container.
 
-The process opens its ends for reading and writing: so they outlive the keeper, and writing meanwhile does not raise
-SIGPIPE. The next keeper finds the pipes by their inode numbers (<run>/<id>/streams.json) among the descriptors of the
-container's processes, or gets them from the session, which also holds them.
-"""
+The process opens its ends for both reading and writing, so that the pipes outlive the keeper, and a write in the
+meantime does not raise SIGPIPE. The next keeper finds the pipes by their inode numbers (<run>/<id>/streams.json) among
+the descriptors of the container's processes, or gets them from the session, which also holds them."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Shipping:
                 os.close(fd)
 
     def _put(self, message: Order, fd: int = -1) -> None:
-        """`fd`: of the log file that is written; it goes along as a descriptor of its own, for reading."""
+        """`fd`: the log file that is being written; the shipper gets its own descriptor for reading."""
         if fd >= 0:
             try:
                 fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
@@ -153,7 +153,7 @@ class Shipping:
         self._loop.register(ours, selectors.EVENT_READ, self._hear)
 
     def _hear(self, sock: socket.socket) -> None:
-        """{"done": folder}: everything of a container that has ended is sent."""
+        """{"done": folder}: the whole log of an exited container has been sent."""
         try:
             data = sock.recv(65536)
         except OSError:

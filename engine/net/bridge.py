@@ -93,7 +93,8 @@ async def create_all(store: Store, specs: Sequence[NetworkSpec]) -> list[Network
 
 
 def _predefined(store: Store, spec: NetworkSpec) -> NetworkRecord | EngineError:
-    """The network `bridge` while it is held, which has no containers then; others cannot be created."""
+    """The network `bridge`, which a user can create only while it is held; other predefined networks cannot be
+    created."""
     if spec == NetworkSpec(name=DEFAULT) and held.is_held(store.roots):
         need_default(store)
         if (record := get(store, DEFAULT)) is not None:
@@ -110,7 +111,7 @@ def need_default(store: Store) -> None:
 
 
 def lose(networks: Sequence[str]) -> None:
-    """The networks with these ids are being removed: they are no longer whole."""
+    """Forget that the networks with these ids are complete, because they are being removed."""
     for identifier in networks:
         _whole.pop(identifier, None)
 
@@ -171,14 +172,14 @@ async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapp
 
 
 def links() -> ModuleType:
-    """What few need, and takes long to import."""
+    """The module, imported late: few commands need it, and its import is slow."""
     from engine.net.lan import links
 
     return links
 
 
 def tunnels() -> ModuleType:
-    """What few need, and takes long to import."""
+    """The module, imported late: few commands need it, and its import is slow."""
     from engine.net.overlay import links
 
     return links
@@ -207,7 +208,8 @@ def _find(name: str) -> Link | None:
 
 
 def _journal(store: Store, specs: Sequence[NetworkSpec]) -> list[NetworkRecord | EngineError]:
-    """Record the networks before any part of them exists in the kernel; the record, new or as it was, or the failure of each."""
+    """Record the networks before any part of them exists in the kernel. Returns each one's record, new or existing, or
+    its failure."""
     found: list[NetworkRecord | EngineError | None] = [_known(store, spec) for spec in specs]
     if None not in found:
         return [one for one in found if one is not None]
@@ -216,7 +218,7 @@ def _journal(store: Store, specs: Sequence[NetworkSpec]) -> list[NetworkRecord |
         for index, spec in enumerate(specs):
             if found[index] is None:
                 try:
-                    # One of this moment may have the same name.
+                    # A concurrent command may have recorded the same name.
                     found[index] = _known(store, spec) or _record(db, spec, subnets, mtu)
                 except EngineError as failure:
                     found[index] = failure
@@ -224,7 +226,7 @@ def _journal(store: Store, specs: Sequence[NetworkSpec]) -> list[NetworkRecord |
 
 
 def _known(store: Store, spec: NetworkSpec) -> NetworkRecord | EngineError | None:
-    """The network where it exists, what is wrong with the specification, or None."""
+    """The existing network, the error in the specification, or None for a new network."""
     try:
         options.check(spec)
     except EngineError as failure:
@@ -238,7 +240,7 @@ def _known(store: Store, spec: NetworkSpec) -> NetworkRecord | EngineError | Non
 
 
 def _record(db: sqlite3.Connection, spec: NetworkSpec, subnets: ipam.Subnets, mtu: int) -> NetworkRecord:
-    """`mtu`: that of networks which do not set one."""
+    """`mtu` is for networks that set none."""
     identifier = os.urandom(32).hex()
     wanted = spec.driver_opts.get(networkoptions.NAME, "")
     bridge = wanted or f"cmp-{identifier[:11]}"
@@ -316,7 +318,7 @@ def _bring_up(records: Sequence[NetworkRecord], indexes: Sequence[int]) -> None:
 
 
 def _mark_all(roots: Roots, records: Sequence[NetworkRecord]) -> None:
-    """Say that the networks are whole."""
+    """Mark the networks as complete."""
     from engine.net import messages
 
     marks = [messages.alias(record.bridge, mark(roots, record)) for record in records]

@@ -1,5 +1,5 @@
-"""Creates networks, those that are asked for at the same time together: the kernel gets a few messages for all of them, and the
-routes of the host are read once."""
+"""Creates networks. Concurrent requests form a batch: a few messages to the kernel create all of its networks, and the
+host's routes are read once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Creation(Struct, frozen=True):
 
 
 class Creations:
-    """The creations of one event loop. A network that is asked for while others are created is one of the next ones."""
+    """The network creations of one event loop. A request that arrives during a batch joins the next one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

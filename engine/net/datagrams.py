@@ -1,4 +1,4 @@
-"""Datagram sockets that are answered with little latency. A turn of the event loop takes as long as a short answer, so
+"""Datagram sockets with low-latency answers. A turn of the event loop takes as long as a short answer, so
 these sockets have a separate epoll(7), which the loop watches: when it is readable, we answer all queued datagrams, and
 briefly wait for more.
 """

@@ -1,5 +1,5 @@
-"""Holding the network `bridge`: it stays without containers while a server of the Docker API runs whose clients may have
-looked up its gateway, by which programs in other networks reach published ports.
+"""Holds the network `bridge`, so that it exists even without containers while a Docker API server runs. The server's
+clients may have looked up its gateway, through which programs in other networks reach published ports.
 
     <run>/bridge.hold   locked by each holder (flock(2)), so that a killed one no longer counts
 """

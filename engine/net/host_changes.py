@@ -1,7 +1,5 @@
-"""A fast check what the host has done to our networks since they were created: `up` does it even when there is nothing else
-to do. A single dump, and nothing imported that takes long, to
-keep a no-op `up` fast.
-"""
+"""A fast check for changes that the host has made to our networks. Every `up` makes it, so it needs only one dump and
+no slow imports."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ _REQUEST = struct.Struct("=IHHII12s")
 _RTM_GETROUTE, _DUMP, _NLMSG_ERROR, _NLMSG_DONE = 26, 0x301, 2, 3
 _RTN_UNICAST, _RTA_DST, _RTA_OIF = 1, 1, 4
 _MOST = 10_000
-"""Routes that we look at. A router of the Internet has a million."""
+"""The most routes that we examine. An Internet router has a million."""
 _DEFAULT_LIKE = 7
-"""As for the choice of subnets (ipam.py)."""
+"""The same limit as for choosing subnets (ipam.py)."""
 
 
 def lost(records: Iterable[NetworkRecord]) -> set[str]:
@@ -38,7 +36,7 @@ def lost(records: Iterable[NetworkRecord]) -> set[str]:
 
 def rivals(records: Sequence[NetworkRecord]) -> dict[str, str]:
     """Network → route of another link ("172.17.0.0/16 of link docker0") that leads its addresses elsewhere. A wider route
-    counts if we chose the subnet; who chooses a part of a wider one knows."""
+    counts only if we chose the subnet; a user who chooses part of a wider route does so knowingly."""
     wanted = [one for record in records for one in _subnets(record)]
     found: dict[str, str] = {}
     for family, length, destination, link in _routes() if wanted else ():

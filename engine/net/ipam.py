@@ -201,7 +201,7 @@ def _first_free(busy: Sequence[tuple[int, int]], name: str, version: int, size: 
 
 
 def _ranges(name: str, version: int, size: int) -> Iterator[tuple[int, int, int]]:
-    """First and last address of where subnets are looked for, and the length of their prefixes: `size`, or the usual."""
+    """First and last address of the range to search for subnets, and their prefix length: `size`, or the default."""
     if version == 4:
         asked = preferences.read().pools
         for pool in asked:

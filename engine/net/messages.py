@@ -44,10 +44,11 @@ def bridge(name: str, mac: str, mtu: int = 0) -> bytes:
 
 
 def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) -> bytes:
-    """Make a veth pair: `name` here, up and a port of the bridge with index `master`; `peer`, with the hardware address
-    `mac` and not yet up (it could not be before the pair is whole), in the network namespace open at `netns`.
+    """Create a veth pair: `name` here, up and a port of the bridge with index `master`; `peer`, with the hardware
+    address `mac` and still down (it cannot be up before the pair is complete), in the network namespace open at
+    `netns`.
 
-    With one queue, as many as a pair uses unless it is told to: the kernel would make one for each processor, in sysfs, too.
+    A pair needs one queue. By default the kernel would create one for each processor, with its entries in sysfs.
     """
     far = _attribute(_IFLA_IFNAME, _text(peer)) + _attribute(_IFLA_ADDRESS, _hardware(mac))
     far += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + _ONE_QUEUE
@@ -59,8 +60,8 @@ def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) 
 
 
 def ipvlan(name: str, parent: int, netns: int, mode: int, bits: int, mtu: int = 0) -> bytes:
-    """Make an ipvlan link on the link with index `parent`, in the network namespace open at `netns`. pyroute2 leaves out the
-    flags (IFLA_IPVLAN_FLAGS): `bits` of IPVLAN_F_PRIVATE and IPVLAN_F_VEPA."""
+    """Create an ipvlan link on the link with index `parent`, in the network namespace open at `netns`. pyroute2 omits
+    the flags (IFLA_IPVLAN_FLAGS): `bits` of IPVLAN_F_PRIVATE and IPVLAN_F_VEPA."""
     data = _attribute(_IPVLAN_MODE, struct.pack("=H", mode)) + _attribute(_IPVLAN_FLAGS, struct.pack("=H", bits))
     kind = _attribute(_INFO_KIND, _text("ipvlan")) + _attribute(_INFO_DATA, data)
     attributes = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_LINK, _number(parent))

@@ -62,8 +62,8 @@ class Names:
                 self._reverse.get(endpoint.network, {}).pop(address, None)
 
     def retire(self, container_id: str) -> None:
-        """The container is being stopped: its names lead to the other containers that have them, as long as there are such. It
-        can still ask for names itself."""
+        """The container is being stopped: its names now resolve only to other containers that have them. The container
+        can still resolve names."""
         self.generation += 1
         names, endpoints = self._endpoints.get(container_id, ((), ()))
         for endpoint in endpoints:
@@ -75,9 +75,9 @@ class Names:
 
     def lookup(self, asker: str, name: str) -> list[str] | None:
         """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
-        no container that it can reach has this name. They are those on the first of its networks that knows the name, as with
-        Docker; `name.network` searches one network only. Containers of other
-        groups are searched if none of the asker's group has the name, on any network."""
+        no container that it can reach has this name. They come from the first of its networks that has the name, as
+        with Docker; `name.network` searches one network only. Containers of other groups are searched if none of the
+        asker's group has the name, on any network."""
         found = self.own(asker, name) or (self._found(asker, name, self._theirs) if self._others else [])
         if len(found) > 1:
             import random

@@ -184,7 +184,7 @@ def _bound(family: int, kind: int, protocol: int, address: str, number: int) -> 
 def _in_use(
     store: Store, container_id: str, port: PortBinding, refused: OSError | None, own: Sequence[PortBinding]
 ) -> PortInUse:
-    """`own`: the ports that the same container has got already."""
+    """`own`: the ports that the same container already has."""
     where = _where(port, port.host_port or "any free port")
     if refused and refused.errno == errno.EACCES:
         return PortInUse(f"port {where} cannot be bound: permission denied", hint=_LOW_PORTS)

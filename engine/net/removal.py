@@ -1,7 +1,7 @@
-"""Removes networks: rules, all of ours with the last network, then the link, then the row. What is left after a crash
-`bridge.sweep` removes.
+"""Removes networks: rules (with the last network, all of ours), then the link, then the row. After a crash,
+`bridge.sweep` removes the rest.
 
-Networks that are removed at the same time go together. For each link and each transaction of the packet filter the kernel waits
+Concurrent removals form a batch. For each link and each transaction of the packet filter the kernel waits
 until no packet uses it any more, which takes tens of milliseconds; for a group of links it waits once.
 """
 
@@ -32,7 +32,7 @@ class _Removal(Struct, frozen=True):
 
 
 class Removals:
-    """The removals of one event loop. A network that comes while others are being removed goes with the next ones."""
+    """The network removals of one event loop. A request that arrives during a batch joins the next one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -40,7 +40,8 @@ class Removals:
         self._working = asyncio.Lock()
 
     async def remove(self, name: str) -> None:
-        """Remove the network's rules, link and row; nothing when there is none. Raises Conflict while containers use it."""
+        """Remove the network's rules, link and row; nothing if it does not exist. Raises Conflict while containers use
+        it."""
         record = _unused(self._store, name)
         if record is None:
             return
@@ -87,7 +88,7 @@ def _unused(store: Store, name: str) -> NetworkRecord | None:
 
 
 async def _together(store: Store, removals: Sequence[_Removal]) -> None:
-    """Remove all in one step. If that fails, remove each by itself, so that only those fail that cannot be removed."""
+    """Remove all in one step. If that fails, remove them one by one, so that only those that cannot be removed fail."""
     if not removals:
         return
     try:
@@ -140,7 +141,7 @@ def _remove_bridges(records: Sequence[NetworkRecord]) -> None:
 
 
 def _take_addresses(kernel: Rtnetlink, record: NetworkRecord) -> None:
-    """Remove our addresses from a bridge of the user's."""
+    """Remove our addresses from the user's own bridge."""
     from engine.net import messages
 
     try:

@@ -118,8 +118,7 @@ def remove(names: Iterable[str]) -> None:
 
 
 def replug(record: NetworkRecord, names: Iterable[str]) -> None:
-    """Make these host's ends of pairs ports of the network's bridge, which is a new one. Those that are gone are
-    ignored."""
+    """Make these host ends of pairs ports of the network's new bridge. Missing ones are ignored."""
     from engine.net import messages
 
     isolated = not options.is_true(record, networkoptions.ICC)

@@ -34,7 +34,7 @@ _MOMENT = 0.5
 """Seconds to wait for more containers to stop; a container that reuses a released address does not wait."""
 
 _ATTEMPTS, _PAUSE = 10, 0.05
-"""How often, and after how many seconds, ports are bound again that the last supervisor held."""
+"""How often, and at what interval in seconds, we try to bind the last supervisor's ports again."""
 
 
 class _Job(Struct, frozen=True):

@@ -105,7 +105,7 @@ def _unassignable(found: Address, name: str, network: Network) -> str:
 
 
 def _reserved(found: Address, pool: Pool, subnet: Subnet) -> str:
-    """For whom else the address is, "" for nobody."""
+    """What else has this address, "" for nothing."""
     if found in _edges(subnet):
         return f"{found} is the address of the network {subnet} itself or its broadcast address"
     others = {address(text): f"aux_addresses.{key}" for key, text in pool.aux_addresses.items()}

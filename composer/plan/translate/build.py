@@ -57,7 +57,7 @@ def build(scope: Scope) -> BuildSpec | None:
 
 
 def _said(value: str | bool | None) -> str:
-    """`true`, `false` or options; "" when nothing is said."""
+    """`true`, `false` or options; "" if unset."""
     return value if isinstance(value, str) else str(value).lower() if value is not None else ""
 
 

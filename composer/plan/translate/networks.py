@@ -21,7 +21,7 @@ DEFAULT = "bridge"
 
 
 _MOST_LINKED = 64
-"""The most containers of one linked service that get names of their own."""
+"""The most containers of one linked service that get their own names."""
 
 
 def attachments(scope: Scope) -> tuple[Attachment, ...]:

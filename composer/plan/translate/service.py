@@ -80,7 +80,8 @@ def service(scope: Scope) -> DesiredService:
 
 
 def provider(scope: Scope) -> Provider | None:
-    """The provider. Providers run before any container starts, so one that waited for containers would never finish."""
+    """The provider. Providers run before any container starts, so a provider that waited for containers would never
+    finish."""
     wanted = scope.service.provider
     if wanted is None:
         return None

@@ -1,9 +1,8 @@
 """The scheduler: starts jobs when they are due, and carries out what commands request.
 
-A decision is in the journal before it is carried out, in a file that is replaced atomically. So after a crash at any point,
-the next scheduler finds each fire either undecided, and decides it, or as a run, and continues that. No fire is lost, and none
-happens twice.
-"""
+A decision is in the journal before it is carried out, in a file that is replaced atomically. So after a crash at any
+point, the next scheduler finds each fire either undecided, and decides it, or recorded as a run, and continues that. No
+fire is lost, and none happens twice."""
 
 from __future__ import annotations
 

@@ -16,9 +16,8 @@ from engine.spec.state import ContainerRecord
 
 
 class Job:
-    """One job. `launched`: a run is starting, and `scope` cancels that. `ending` is the final state of a run that is being
-    ended.
-    """
+    """One job. `launched`: a run is starting, and `scope` cancels that. `ending` is the final state of a run that is
+    being stopped."""
 
     def __init__(self, name: str, definition: Definition | None, progress: Progress) -> None:
         self.name, self.definition, self.progress = name, definition, progress

@@ -1,10 +1,10 @@
 """Keeps our packet filter rules in place while containers run, even if other programs remove them.
 
-guard   a table of this process's own with all that drops. The kernel lets nobody else change or flush it
-        (NFT_TABLE_F_OWNER, Linux 5.12), so that nothing is open before the rules are back. It only drops, and stands
-        beside legacy iptables, too, where the kernel has nf_tables
-watch   the kernel tells what is changed in nf_tables (NFNLGRP_NFTABLES); what concerns us is put right at once. Legacy
-        iptables notifies nobody: there we count the rules twice a second
+guard   a table that this process owns, with every rule that drops. No other process can change or flush it
+        (NFT_TABLE_F_OWNER, Linux 5.12), so nothing is open until our rules are restored. It only drops, so legacy
+        iptables, too, gets a guard where the kernel has nf_tables
+watch   the kernel reports changes of nf_tables (NFNLGRP_NFTABLES), and we repair those that affect us at once. Legacy
+        iptables sends no notifications: there we count the rules twice a second
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Enforcement:
         self._guarded[record.id], self._closed = wanted, versions
 
     def forget(self, network: str) -> None:
-        """The network with this id is removed."""
+        """Remove the network with this id from the guard."""
         wanted = self._guarded.pop(network, None)
         if wanted is None or self._guard is None:
             return

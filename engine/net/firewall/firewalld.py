@@ -1,9 +1,8 @@
 """Support for firewalld, which rejects forwarded packets between links without a zone. We add our bridges to a zone of
 ours that accepts everything; our own table decides what is permitted. We call firewalld on the system's message bus, and
 only if its table exists (firewalld.dbus(5)). If it does not answer there, rules in its chains do the same until its next
-reload, of which we are notified, unless it owns its table and lets nobody else change it (NftablesTableOwner, the default
-since firewalld 2.1).
-"""
+reload, of which we are notified, unless it owns its table, so that only it can change it (NftablesTableOwner, the
+default since firewalld 2.1)."""
 
 from __future__ import annotations
 

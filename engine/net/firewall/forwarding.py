@@ -86,7 +86,7 @@ def _switch_off(kernel: Rtnetlink, version: int, names: Iterable[str]) -> None:
                 put(_ACCEPT_RA.format(socket.if_indextoname(int(name.removeprefix(_LISTENED)))), "1")
             _remove(kernel, name)
     _remove(kernel, f"{_SWITCHED}{version}")
-    if _users(kernel.alternative_names(_LO)):  # a state root that came meanwhile and found it on
+    if _users(kernel.alternative_names(_LO)):  # another state root has started meanwhile and found forwarding on
         _switch_on(kernel, version)
 
 

@@ -184,7 +184,7 @@ def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
 
 
 def _make(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> bool:
-    """Make our table with these elements; False where there is one already."""
+    """Create our table with these elements; False if it exists already."""
     name = table(roots)
     messages = [*ruleset.whole(name), *ruleset.closed(name, forwarding.ours()), *_additions(name, wanted)]
     return not kernel.do("make table", name, messages, accept=(errno.EEXIST,))

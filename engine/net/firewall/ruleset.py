@@ -8,7 +8,7 @@
     prerouting, output ─▶ published: to an address of the host ─▶ DNAT by the maps
     postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the address that was asked for
 
-Only drops are final in nf_tables: what we accept other tables still may drop, so the administrator's are always asked.
+In nf_tables only a drop is final: other tables, such as the administrator's, may still drop what we accept.
 """
 
 from __future__ import annotations

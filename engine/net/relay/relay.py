@@ -1,8 +1,6 @@
-"""Serves at a published port what the packet rules do not reach: loopback addresses, and IPv6 for a container that has
-none. A packet from a loopback address could leave the host only if all were let in that are for one (route_localnet).
-
-The work is done by relay.c, a process of its own for each supervisor, which ends when its socket to us closes.
-"""
+"""Serves published ports where packet rules cannot: on loopback addresses, and by IPv6 for a container without IPv6.
+Packet rules could forward a packet from a loopback address only with route_localnet, which would also let in packets to
+loopback addresses. Each supervisor has one relay process (relay.c), which exits when its socket to us closes."""
 
 from __future__ import annotations
 
@@ -31,9 +29,9 @@ _MOST = 253
 _HEAD = struct.Struct("=III")  # struct message
 _LISTENING = struct.Struct("=HHI28s28s")
 _PATIENCE = 2.0
-"""Seconds in which the process has to answer; then it is killed, and another one takes its place."""
+"""Seconds within which the process must answer; otherwise we kill and replace it."""
 _PAUSE = 1.0
-"""Seconds between two starts at least."""
+"""Minimum seconds between two starts."""
 
 
 class _Served(Struct, frozen=True):
@@ -44,8 +42,8 @@ class _Served(Struct, frozen=True):
 
 
 class Relay:
-    """The process, which exists while it has something to serve. `folder`: where it may have a file without a name, if the kernel
-    executes no programs in memory (vm.memfd_noexec)."""
+    """The process, which exists while it has something to serve. `folder`: where it may create an unnamed file if the
+    kernel does not execute programs in memory (vm.memfd_noexec)."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -58,8 +56,8 @@ class Relay:
         self._again: asyncio.TimerHandle | None = None
 
     def serve(self, owner: str, sockets: Sequence[tuple[socket.socket, PortBinding]], v4: str, v6: str) -> None:
-        """Relay from the listening `sockets` to the owner's addresses ("" for none), until `stop`: IPv6 to IPv6 where the
-        container has it, but for a connection that it takes by IPv4 only. Raises OperationFailed."""
+        """Relay from the listening `sockets` to the owner's addresses ("" for none), until `stop`: IPv6 to IPv6 if the
+        container has it, except for connections that it accepts only by IPv4. Raises OperationFailed."""
         if not sockets:
             return
         self.stop(owner)
@@ -141,7 +139,7 @@ class Relay:
             some = listening[start : start + _MOST]
             message = _HEAD.pack(_ADD, served.group, len(some)) + b"".join(text for _, text in some)
             rights = array.array("i", [fd for fd, _ in some])
-            with contextlib.suppress(OSError):  # it has died, and is started again
+            with contextlib.suppress(OSError):  # it has died, and we restart it
                 self._control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
