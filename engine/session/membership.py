@@ -23,6 +23,7 @@ from engine.spec.state import ContainerRecord, Endpoint
 
 async def connect(group: Group, container_id: str, attachment: Attachment) -> ContainerRecord:
     """See Changes.connect."""
+    await group.cleaned()  # a container that has just exited may still hold the address
     record = group.changeable(container_id)
     if record.spec.network_mode not in ("", *bridge.PREDEFINED[:1]):
         raise WrongState(
@@ -58,6 +59,7 @@ async def rejoin(
     group: Group, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
 ) -> ContainerRecord:
     """See Changes.rejoin."""
+    await group.cleaned()
     record = group.changeable(container_id)
     before = record.spec
     if before.network_mode:

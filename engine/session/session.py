@@ -103,6 +103,7 @@ class Session:
         return record
 
     async def remove_network(self, name: str) -> None:
+        await self._group.cleaned()  # containers that have just exited still hold their addresses
         record = bridge.get(self._group.store, name)
         await self._removals.remove(name)
         if record is not None:

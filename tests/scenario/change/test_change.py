@@ -71,3 +71,22 @@ networks: {{more: {{}}, default: {{ipam: {{config: [{{subnet: 10.77.9.0/24}}]}}}
     assert "Running" in up("{default: {aliases: [new], ipv4_address: 10.77.9.9}, more: {}}")
     done = composer("up", "-d", "--force-recreate")
     assert ids(composer)["a"] != before["a"], done.err
+
+
+def test_a_changed_network_is_replaced_though_it_publishes_ports(composer):
+    """Their rules are withdrawn after the container has exited, and its addresses released after that."""
+
+    def up(subnet):
+        composer.write(
+            compose=f"""
+services:
+  a: {{image: busybox, command: [sleep, '1000'], init: true, ports: ["80"]}}
+  b: {{image: busybox, command: [sleep, '1000'], init: true, ports: ["80"]}}
+networks: {{default: {{ipam: {{config: [{{subnet: {subnet}}}]}}}}}}
+"""
+        )
+        composer("up", "-d")
+        return composer("exec", "-T", "a", "hostname", "-i").out
+
+    assert up("10.77.8.0/24").startswith("10.77.8.")
+    assert up("10.77.9.0/24").startswith("10.77.9.")
