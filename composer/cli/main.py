@@ -1,8 +1,8 @@
 """The program `composer`: parses global flags, runs the command, and maps errors to exit codes.
 
-Exit codes: 0; 1 an error; 125, 126, 127 of `exec` and `container run`: a process could not be started; 130 Ctrl-C; of
-`run` and `exec`, and of `up --exit-code-from`, the process's own. COMPOSER_DEBUG=1 shows the traceback of an error.
-"""
+Exit codes: 0 success; 1 an error; 125, 126, 127 of `exec` and `container run`: a process could not be started; 130
+Ctrl-C; of `run` and `exec`, and of `up --exit-code-from`, the process's own. COMPOSER_DEBUG=1 shows the traceback of an
+error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WITHOUT_ENGINE = frozenset({"alpha", "completion", "config", "convert", "login", "logout", "man", "version"})
 SPARED = frozenset({"complete", "completion", "man", "version"})
-"""Commands that no wrong global setting keeps from working."""
+"""Commands that work despite invalid global settings."""
 WITHOUT = {"autostart": (["enable"], ["disable"], ["status"])}
 ONLY_READING = frozenset(
     {
@@ -62,13 +62,13 @@ ONLY_READING = frozenset(
         "wait",
     }
 )
-"""For an ordinary user these enter the namespace of the containers where there is one, and make none."""
+"""Commands that, for an ordinary user, enter the containers' namespace if it exists, but do not create it."""
 
 
 LASTING = frozenset(
     ("build", "create", "events", "job logs", "job wait", "logs", "pull", "push", "stats", "up", "wait", "watch")
 )
-"""Commands that may go on for long."""
+"""Commands that may run for long."""
 
 
 def open_engine(roots: Roots) -> Engine:
@@ -92,7 +92,7 @@ def script() -> NoReturn:
 
 
 def _early_fork(words: list[str]) -> EarlyFork | None:
-    """A process that gets ready to supervise, for a command that will probably start containers."""
+    """A process that prepares to supervise, for a command that will probably start containers."""
     if os.geteuid() or not may_start(words, os.environ):
         return None
     import engine.api  # noqa: F401  (both need it, so it is loaded once)

@@ -148,8 +148,8 @@ class Access:
             raise self._refused("a privileged process")
 
     def check_ps(self, arguments: str) -> None:
-        """Raise HTTPError 403 for arguments of ps(1) that choose columns: the rows of a container are known by the column
-        PID, and with chosen columns, such as `rss=PID`, rows of other processes look like them."""
+        """Raise HTTPError 403 for arguments of ps(1) that choose columns: we identify a container's rows by the column
+        PID, and a chosen column, such as `rss=PID`, could make rows of other processes look like them."""
         if (self.read_only or self.project) and not PLAIN_PS.fullmatch(arguments):
             raise HTTPError(
                 403, f"ps_args {arguments!r} are not allowed here: use -ef, aux, or other options without -o"

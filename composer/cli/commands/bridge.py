@@ -1,4 +1,4 @@
-"""composer bridge: convert a project into another model, such as Kubernetes manifests, by images that do so."""
+"""composer bridge: convert a project to another model, such as Kubernetes manifests, with transformation images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""composer man: the manual page, made from the tables of commands and flags (man(7))."""
+"""composer man: the manual page, generated from the tables of commands and flags (man(7))."""
 
 from __future__ import annotations
 
@@ -60,6 +60,6 @@ def _flags(flags: Iterable[Flag]) -> Iterator[str]:
 
 
 def _text(words: str) -> str:
-    """For roff: a backslash, a hyphen and a leading dot or quote are themselves."""
+    """Escape for roff: a backslash, a hyphen and a leading dot or quote stay literal."""
     text = words.replace("\\", "\\e").replace("-", "\\-").replace("\n", " ")
     return f"\\&{text}" if text.startswith((".", "'")) else text

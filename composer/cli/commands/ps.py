@@ -27,7 +27,7 @@ RAW = (
     "container_id: {{.ID}}\\nimage: {{.Image}}\\ncommand: {{.Command}}\\ncreated_at: {{.CreatedAt}}\\nstate: {{.State}}\\n"
     "status: {{.Status}}\\nnames: {{.Names}}\\nlabels: {{.Labels}}\\nports: {{.Ports}}\\n"
 )
-"""What --format raw stands for."""
+"""The template behind --format raw."""
 NAMES = {
     "ID": "CONTAINER ID", "CreatedAt": "CREATED AT", "ExitCode": "EXIT CODE", "LocalVolumes": "LOCAL VOLUMES",
     "RunningFor": "CREATED",

@@ -24,7 +24,7 @@ HEADERS = ("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I
 NAMES = {"ID": "CONTAINER ID", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",
          "NetIO": "NET I/O", "BlockIO": "BLOCK I/O"}  # fmt: skip
 INTERVAL = 1.0
-"""Seconds between two readings, over which the share of processor time is taken."""
+"""Seconds between two readings, over which the share of processor time is measured."""
 
 FLAGS = (
     Flag("all", "Show all containers, not only running ones", short="a"),
@@ -47,7 +47,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def show(args: Args, context: Context, listed: Callable[[], list[ContainerRecord]]) -> int:
-    """Print the usage of the containers that `listed` gives, again and again unless --no-stream."""
+    """Print the usage of the containers that `listed` returns, repeatedly unless --no-stream."""
     before: dict[str, ContainerStats] = {}
     _read(context, listed(), before)
     live = not args.no_stream

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
 
 QUIET = 0.1
-"""Seconds without a change after which the gathered ones are acted on."""
+"""Seconds without a change before the collected ones are acted on."""
 
 EPHEMERAL = Ignore(
     (
@@ -45,7 +45,7 @@ EPHEMERAL = Ignore(
         "**/.*.kate-swp", "**/.goutputstream-*",  # kate, gedit
     )
 )  # fmt: skip
-"""What is not part of anybody's sources."""
+"""Files that never belong to sources."""
 
 COMMAND = Command(
     "watch",

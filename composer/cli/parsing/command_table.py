@@ -65,13 +65,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 ALIASES = {"convert": "config"}
 
 HIDDEN = {"complete": "complete", "supervise": "supervise"}
-"""Not for people: what a shell asks for completions, and the command line with which a project's supervisor is started."""
+"""Internal commands: a shell calls the one for completions, the other starts a project's supervisor."""
 
 REFUSED = {
     "context": "composer has no daemon to connect to; use --state-root, or log in to the other machine",
     **dict.fromkeys(("node", "plugin", "service", "stack", "swarm", "trust"), "composer has neither Swarm nor plugins"),
 }
-"""Commands of docker compose that we have not, and why."""
+"""docker's commands that composer lacks, and why."""
 
 
 ELSEWHERE = {
@@ -80,7 +80,7 @@ ELSEWHERE = {
     "networks": "network ls", "prune": "system prune", "rename": "container rename", "rmi": "image rm",
     "save": "image save", "search": "image pull", "secret": "config", "status": "ps", "tag": "image tag", "update": "up",
 }  # fmt: skip
-"""Where composer has what a user of docker may type."""
+"""docker's command → ours for the same purpose."""
 
 
 def module_of(name: str) -> str:

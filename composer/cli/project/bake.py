@@ -28,7 +28,8 @@ def bake_file(builds: Builds, *, push: Collection[str] = (), check: bool = False
 
 
 def target_names(services: Sequence[str]) -> dict[str, str]:
-    """Service → its target. Names of targets have no dots; a second service of the same name gets a `_` more."""
+    """Service → its target. Names of targets have no dots; a second service with the same resulting name gets another
+    `_`."""
     names: dict[str, str] = {}
     for service in sorted(services):
         name = service.replace(".", "_")
@@ -78,7 +79,7 @@ def literal(text: str) -> str:
 
 
 def _arguments(spec: BuildSpec) -> dict[str, str]:
-    """Arguments without a value have that of the caller, or are not passed."""
+    """Arguments without a value take it from the caller, or are not passed."""
     given = {key: spec.environ.get(key) if value is None else value for key, value in spec.args.items()}
     return {key: value for key, value in given.items() if value is not None}
 
@@ -104,7 +105,7 @@ def _ulimit(name: str, soft: int, hard: int) -> str:
 
 
 def _attestations(spec: BuildSpec) -> list[str]:
-    """Those of the file: flags are passed beside a bake file."""
+    """The settings in the file; flags are passed beside it."""
     wanted = {"provenance": spec.provenance, "sbom": spec.sbom}
     given = {kind: options for kind, options in wanted.items() if options not in ("", "false")}
     return [f"type={kind}" + (f",{options}" if options != "true" else "") for kind, options in given.items()]

@@ -1,4 +1,4 @@
-"""`image build --call`: say something about a Dockerfile instead of building it."""
+"""`image build --call`: describe a Dockerfile instead of building it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KEPT = 64
 """Entries that are kept; the ones that were not written for longest go first."""
 COARSE = 50_000_000
-"""Nanoseconds within which two changes of a file may have the same time: a younger entry is not believed."""
+"""Nanoseconds within which two changes of a file may have the same time: a younger entry is not trusted."""
 
 _PARTS = (
     *("load", "load/tree", "load/read", "load/read/interpolation", "load/merge", "load/resolve", "load/check"),

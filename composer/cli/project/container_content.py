@@ -47,7 +47,7 @@ def export(context: Context, args: Args) -> int:
 
 
 def commit(context: Context, args: Args) -> int:
-    """Print the image's id. The container pauses meanwhile, unless it must not or is not running."""
+    """Print the image's id. The container is paused meanwhile, if it is running and unless the flags forbid it."""
     record = lookup.container(context.engine, args.positional[0])
     if context.dry_run:
         return 0

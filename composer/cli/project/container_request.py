@@ -1,5 +1,5 @@
-"""From the flags of `container run` and `container create` to what the Docker API takes for a container (Docker Engine API
-1.55, ContainerCreate): one translation and one set of checks for both."""
+"""Translates the flags of `container run` and `container create` to a request of the Docker API (Docker Engine API
+1.55, ContainerCreate), so that both share one translation and one set of checks."""
 
 from __future__ import annotations
 

@@ -53,9 +53,9 @@ class Context:
         self.given: set[str] = set()
         """The names of the command's own flags that were given."""
         self.locked = False
-        """Whether nothing but what composer.lock has may be used (--locked)."""
+        """Whether only what composer.lock pins may be used (--locked)."""
         self.fetched: Loaded | None = None
-        """The project as it was loaded, when its first file comes from elsewhere."""
+        """The loaded project, if its first file is remote."""
 
     @cached_property
     def roots(self) -> Roots:

@@ -75,7 +75,7 @@ def build(context: Context, args: Args) -> int:
 
 
 def _names(record: ImageRecord, tags: Sequence[str]) -> Sequence[str]:
-    """The full form of tags that the image has."""
+    """The image's tags in full form."""
     tagged = {one if ":" in one.rpartition("/")[2] else f"{one}:latest" for one in map(familiar, tags)}
     return [one for one in record.tags if familiar(one) in tagged] or tags
 

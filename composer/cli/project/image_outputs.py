@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def check(outputs: Iterable[Output], tags: Sequence[str]) -> None:
-    """CommandError for what cannot be written, before anything is built."""
+    """Raises CommandError for outputs that cannot be written, before anything is built."""
     for output in outputs:
         if output.dest == "-" and sys.stdout.isatty():
             raise CommandError(f"dest file is required for {output.type} exporter: refusing to write to the console")
@@ -52,13 +52,14 @@ def export(
 
 
 def _platforms(record: ImageRecord) -> dict[str, str]:
-    """Platform → id of all images that the build made."""
+    """Platform → id of all built images."""
     own = f"{record.os}/{record.architecture}" + (f"/{record.variant}" if record.variant else "")
     return dict(sorted({own: record.id, **record.others}.items()))
 
 
 def _split(output: Output, images: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Folder and id: a folder for each of several platforms. CommandError when they should be mixed."""
+    """Folder and id: a folder for each of several platforms. CommandError for outputs that would mix platforms in a
+    folder."""
     split = output.options.get("platform_split", len(images) > 1)
     if not split and len(images) > 1:
         raise CommandError("platform-split=false is not supported for several platforms: name one")

@@ -55,7 +55,7 @@ def _containers(tree: Any) -> Iterator[Any]:
 
 
 def _images(container: Any) -> Iterator[tuple[Any, str]]:
-    """Where a container names images: mapping and key."""
+    """The places where a container names images: mapping and key."""
     if container.get("image"):
         yield container, "image"
     for mount in container.get("volumes") or ():

@@ -1,13 +1,13 @@
 """Services that an external program provides (`provider:`): it is called to start, stop and remove them.
 
-    PROGRAM compose metadata                                     → which options each command takes, as JSON
+    PROGRAM compose metadata                                     → the options of each command, as JSON
     PROGRAM compose --project-name=P up|stop|down --KEY=VALUE … SERVICE
                                                                  → lines of JSON: {"type": …, "message": …}
 
-Types: info and error are for the user, debug for nobody, `setenv` gives services that depend on it a variable with the
-service's name in front, `rawsetenv` one without (docker/compose, docs/extension.md). `get-service-config` asks for the
-service's own definition: it is answered on the program's standard input by one line, the service in canonical form as JSON.
-"""
+Types: info and error are shown to the user, debug is discarded, `setenv` gives dependent services a variable prefixed
+with the service's name, `rawsetenv` one without the prefix (docker/compose, docs/extension.md). `get-service-config`
+requests the service's own definition: the answer is one line on the program's standard input, the canonical service as
+JSON."""
 
 from __future__ import annotations
 

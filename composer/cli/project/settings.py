@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 TRUE = frozenset(("1", "t", "true", "y", "yes"))
 """Words that switch a variable on, in any case."""
 REMOTE = ("tcp://", "ssh://", "http://", "https://", "npipe://")
-"""What the address of a daemon that may be on another machine begins with."""
+"""Prefixes of daemon addresses that may be on another machine."""
 ANSI = ("auto", "never", "always")
 BUILD_MODES = {"auto": "auto", "tty": "tty", "plain": "plain", "quiet": "quiet", "rawjson": "json"}
 """Values of BUILDKIT_PROGRESS, and ours."""
 
 
 class Settings:
-    """Of one run of `composer`: `options` are the global flags, `given` the names of the command's own flags that were given;
-    `project` returns the variables of the environment and the project's .env files; the environment wins."""
+    """The settings of one run of `composer`: `options` are the global flags, `given` the names of the command's own
+    flags that were given; `project` returns the variables of the environment and the project's .env files; the
+    environment wins."""
 
     __slots__ = ("_environ", "_given", "_options", "_project")
 

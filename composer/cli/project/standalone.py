@@ -52,7 +52,7 @@ def _image(context: Context, args: Args) -> ImageRecord:
 
 
 def _specification(context: Context, args: Args, image: ImageRecord, *, attach: bool) -> ContainerSpec:
-    """UsageError for what docker run would refuse."""
+    """Raises UsageError for flags that docker run would refuse."""
     name = container_list.checked_name(args.name) if args.name else free_name(context.engine)
     asked, _ = shaped(request(args, context.environ, attach=attach), Create)
     try:

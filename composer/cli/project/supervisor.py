@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from composer.run.client import Client
 
 EAGER = ("up", "create")
-"""Actions that mostly find something to do when no supervisor is there."""
+"""Actions that usually have work to do when no supervisor is running."""
 
 
 def supervisor_of(context: Context) -> Client:
@@ -20,7 +20,7 @@ def supervisor_of(context: Context) -> Client:
 
 
 def prepared(context: Context, action: str) -> Client:
-    """The project's supervisor; it is being started if it is not running and will probably be needed."""
+    """The project's supervisor; starts it early if it is not running and will probably be needed."""
     supervisor = supervisor_of(context)
     if action in EAGER and not context.dry_run:
         # Load modules that both need once, before forking the supervisor. This opens no files.

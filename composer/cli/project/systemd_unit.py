@@ -99,7 +99,7 @@ class Units:
 
 
 def _program() -> tuple[Sequence[str], str]:
-    """The command line of this very program, and the Environment= line that it needs."""
+    """The command line of this program, and the Environment= line that it needs."""
     command = os.path.realpath(sys.argv[0])
     if os.path.basename(command) == "composer" and os.access(command, os.X_OK):
         return [command], ""

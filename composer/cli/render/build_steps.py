@@ -21,10 +21,10 @@ LAST = 6
 """Lines of a running step's output that are shown."""
 
 KEPT, OUTPUT, FINISHED = 0, 1, 2
-"""How soon a line gives way where there is no room for all: the greatest first."""
+"""Priority for dropping lines when there is no room for all: the greatest first."""
 
 Row = tuple[str, int, int]
-"""A line, its width in columns without colours, and how soon it gives way."""
+"""A line, its width in columns without colours, and its priority for dropping."""
 
 
 class _BuildStep:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 WIDTH = 60
-"""What is longer does not move the places of the others."""
+"""Longer values do not widen the first column."""
 
 
 def explain(context: Context, args: Args) -> str:
@@ -136,9 +136,8 @@ def leaves(tree: Any, path: Path = ()) -> Iterator[Path]:
 def source(tree: Any, path: Path) -> Origin | None:
     """Where a value was written, None if no file contains it.
 
-    An entry without an origin among others that have one was added by a stage; where no sibling has one, all of them were
-    made from what stands in their container's place (the short form of a port).
-    """
+    An entry without an origin among others that have one was added by a stage; where no sibling has one, all of them
+    were derived from the entry in their container's place (the short form of a port)."""
     containers = [tree]
     for key in path[:-1]:
         containers.append(containers[-1][key])

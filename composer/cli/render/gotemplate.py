@@ -144,7 +144,7 @@ def _pipeline(text: str) -> Callable[[_Scope], Any]:
 
 
 def _piped(tokens: list[str]) -> tuple[Callable[[_Scope], Any], list[str]]:
-    """`a | b x`: the result of the one is the last argument of the next."""
+    """`a | b x`: each result is the last argument of the next function."""
     value: Callable[[_Scope], Any] | None = None
     while True:
         words: list[Callable[[_Scope], Any] | str] = []
@@ -166,7 +166,7 @@ def _piped(tokens: list[str]) -> tuple[Callable[[_Scope], Any], list[str]]:
 
 
 def _of(value: Callable[[_Scope], Any], path: str) -> Callable[[_Scope], Any]:
-    """A field of what is in parentheses: `(index .Config 0).Subnet`."""
+    """A field of an expression in parentheses: `(index .Config 0).Subnet`."""
     field = _operand(path)
     return lambda scope: field(scope.inner(value(scope)))
 
@@ -270,7 +270,8 @@ _INTEGERS, _FLOATS = "bdoxXc", "eEfFgG"
 
 
 def _printf(text: str, *values: Any) -> str:
-    """As Go's fmt (pkg.go.dev/fmt), whose verbs are most of Python's; a value of the wrong kind is shown in `%!d(string=…)`."""
+    """As Go's fmt (pkg.go.dev/fmt), whose verbs are mostly Python's; a value of the wrong type becomes
+    `%!d(string=…)`."""
     left = list(values)
 
     def put(match: re.Match[str]) -> str:

@@ -26,7 +26,7 @@ UNSET: dict[str, Any] = {
 """Keys that are always present in JSON, with their default values."""
 
 CAPITALS = {"Path": "path", "Rate": "rate", "Weight": "weight"}
-"""So JSON calls the keys of blkio_config's devices."""
+"""JSON's names for the keys of blkio_config's devices."""
 
 
 def to_yaml(tree: Any) -> str:

@@ -57,7 +57,7 @@ class Progress:
 
 
 class _Written(Progress):
-    """Writes events as they come."""
+    """Writes events as they arrive."""
 
     def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
         if "line" in event:

@@ -38,10 +38,10 @@ PARTS = {
     ("stop container", RESTART): ("Restarting", ""),
     ("start container", RESTART): ("Restarting", "Started"),
 }
-"""(kind, part) → the words where an operation is part of something larger; "" says nothing."""
+"""(kind, part) → the words for an operation that is part of a larger one; "" shows nothing."""
 
 WAITED = {"healthy": "Healthy", "completed": "Exited", "running": "Healthy"}
-"""A wait's end by its condition."""
+"""Word for the end of a wait, by its condition."""
 
 
 def title_of(action: str) -> str:
@@ -57,7 +57,7 @@ def step_of(kind: str, name: str) -> str:
 def show(
     progress: Progress, kind: str, name: str, cause: str, *, done: bool, part: str = "", condition: str = ""
 ) -> None:
-    """An operation has begun, or is done."""
+    """Show that an operation has begun or is done."""
     _, working, finished = WORDS[kind]
     working, finished = PARTS.get((kind, part), (working, WAITED.get(condition, finished)))
     if done and finished:

@@ -1,8 +1,7 @@
 """--format templates of listings.
 
-`{{.Field}}`, `{{json .Field}}`, `{{json .}}`, `{{upper .Field}}`, `{{lower .Field}}`, and \\t, \\n between them, are read here;
-everything else is left to gotemplate.py. `table TEMPLATE` prints a header and columns.
-"""
+`{{.Field}}`, `{{json .Field}}`, `{{json .}}`, `{{upper .Field}}`, `{{lower .Field}}`, and \\t, \\n between them, are
+handled here; gotemplate.py handles everything else. `table TEMPLATE` prints a header and columns."""
 
 from __future__ import annotations
 
@@ -39,8 +38,8 @@ def format_rows(
     template: str, rows: Sequence[Row], known: Iterable[str], headers: Mapping[str, str], *, minimum: int = MINIMUM,
     labels: Sequence[Mapping[str, str]] | None = None,
 ) -> str:  # fmt: skip
-    """Each row through the template; UsageError for an unknown field or a wrong template. `minimum`: characters of a table's
-    columns; `labels`: those of each row, for `{{.Label "name"}}`."""
+    """Each row formatted by the template; UsageError for an unknown field or an invalid template. `minimum`: characters
+    of a table's columns; `labels`: those of each row, for `{{.Label "name"}}`."""
     as_table = template.startswith("table")
     body = template.removeprefix("table").lstrip(" ") if as_table else template
     body = body.replace("\\t", "\t").replace("\\n", "\n")
@@ -62,7 +61,7 @@ def format_rows(
 
 
 class _Fields(dict[str, object]):
-    """A row that knows its fields; `label` is its method Label."""
+    """A row that checks names of fields; `label` is its method Label."""
 
     label: Callable[[str], str] | None = None
 

@@ -5,7 +5,7 @@
      ⠹ Container shop-db-1   Waiting                                           1.3s
 
 Below a build are its steps (build_steps.py). A frame is written at once. Before it the cursor goes up over the lines of the
-last one, counted as the terminal would wrap them at its present width, so that a window made narrower in between stays clean.
+last one, counted as the terminal would wrap them at its present width, so that a narrowed window stays clean.
 No frame is taller than the terminal: finished steps are dropped first.
 """
 

@@ -22,12 +22,12 @@ LONGEST_KEY = 128
 """A longer key, in bytes, is written after a question mark."""
 
 OLD_BOOLEANS = frozenset("y Y yes Yes YES on On ON n N no No NO off Off OFF".split())
-"""Booleans of YAML 1.1: quoted for the readers that still know them."""
+"""Booleans of YAML 1.1: quoted for YAML 1.1 readers."""
 
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _INDICATORS = re.compile(r"(?:---|\.\.\.|[#,\[\]{}&*!|>'\"%@`]|[?:-](?:[ \t]|\Z))|.*?(?::(?:[ \t]|\Z)|[ \t]#)")
 _SAFE = re.compile(r"[A-Za-z/$][A-Za-z0-9_/.$()-]*\Z")
-"""What is surely plain if it is no word with a meaning."""
+"""Text that is plain unless it is a word with a special meaning."""
 
 _BREAKS = frozenset("\n\r\x85\u2028\u2029")
 _ESCAPES = {
@@ -37,7 +37,7 @@ _ESCAPES = {
 
 
 def document(value: Any) -> str:
-    """The text of a whole document, ended by a newline; mappings in the order that they have."""
+    """The text of a whole document, ended by a newline; mappings keep their order."""
     lines: list[str] = []
     if isinstance(value, dict | list) and value:
         _block(value, "", lines)
@@ -170,7 +170,7 @@ def sorted_keys(given: Iterable[str]) -> list[str]:
 
 
 def _compare(one: str, other: str) -> int:
-    """Less (-1), equal or greater: the first difference decides; see sorted_keys."""
+    """-1, 0 or 1 for less, equal or greater: the first difference decides; see sorted_keys."""
     after_digit = False
     for index, (a, b) in enumerate(zip(one, other, strict=False)):
         if a == b:
@@ -196,7 +196,7 @@ def _compare_numbers(one: str, other: str, index: int) -> int:
 
 
 def _significant(text: str) -> bool:
-    """Whether the digits that the text ends with are not all zero."""
+    """Whether the digits at the end of the text are not all zero."""
     return bool((re.search(r"\d*\Z", text) or [""])[0].strip("0"))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.spec.stream import LogEntry
 
 PATIENCE = 5.0
-"""Seconds between two looks whether a supervisor lives that may start a container again."""
+"""Seconds between two checks whether a supervisor is alive that may restart a container."""
 
 Ended = Callable[["ContainerRecord"], None]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.spec.stream import LogEntry
 
 PAUSE = 0.5
-"""Seconds after which the run's record is looked at again, which no container's change announces."""
+"""Seconds between checks of the run's record, for whose changes there is no event."""
 
 
 def show_run(

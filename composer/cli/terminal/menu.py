@@ -31,8 +31,8 @@ _ERASE = "\r\x1b[K"
 
 
 def is_wanted(context: Context, args: Args) -> bool:
-    """Whether to show the menu: --menu, else COMPOSE_MENU, else yes, if stdin and stdout are a terminal and we are in
-    its foreground."""
+    """Whether to show the menu: --menu, else COMPOSE_MENU, else if stdin and stdout are a terminal and we are in its
+    foreground."""
     asked = args.menu if "menu" in args.given else context.environ.get("COMPOSE_MENU", "") not in FALSE
     if not asked or not (is_terminal(sys.stdin) and wants_control(context.ansi, raw(sys.stdout))):
         return False
@@ -100,7 +100,7 @@ class Menu:
             os.close(read)
             os.close(write)
             self.hide()
-            with suppress(termios.error):  # it may have gone
+            with suppress(termios.error):  # the terminal may be closed
                 termios.tcsetattr(fd, termios.TCSADRAIN, before)
             self._context.stderr, self._context.options.progress = stderr, progress
 

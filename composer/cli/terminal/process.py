@@ -55,7 +55,7 @@ def run_exec(
             context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio)
         )
     except StartFailed as error:
-        # As in Docker: 126 and 127 say that the program cannot be executed, to someone who waits for its exit code.
+        # As in Docker: a caller that waits for the exit code gets 126 or 127 if the program cannot be executed.
         raise CommandError(str(error), 1 if detach or error.exit_code not in (126, 127) else error.exit_code) from None
     try:
         if detach:
@@ -69,8 +69,8 @@ def run_exec(
 
 
 def opened(context: Context, record: ContainerRecord, opens: Callable[[], Process]) -> Process:
-    """The result of `opens`. A keeper from before an upgrade is replaced first, by its group's supervisor when that
-    starts."""
+    """The result of `opens`. A keeper from before an upgrade is replaced first: its group's supervisor does that at its
+    start."""
     try:
         return opens()
     except OtherVersion:

@@ -1,7 +1,7 @@
 """The output of containers without stored logs, for `up` in the foreground, which attaches to them.
 
 supervisor ──Ready──▶ attach ──▶ keeper       before the program starts, so that nothing is missed
-                        thread: frames ──▶ entries that wait ──▶ Follower.read
+                        thread: frames ──▶ buffered entries ──▶ Follower.read
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIMIT = 64 << 20
 """Bytes that are buffered for display before the container has to wait, as with any slow attached client."""
 
 LAST = 60.0
-"""Seconds in which the rest of an ended container's output must have come."""
+"""Seconds within which the rest of an exited container's output must arrive."""
 
 CHUNK = 1 << 16
 _STREAMS = {1: "stdout", 2: "stderr"}

@@ -1,4 +1,4 @@
-"""`system events`: what happens to the containers, networks and volumes of all projects, as the Docker API reports it."""
+"""`system events`: the events of containers, networks and volumes of all projects, as the Docker API reports them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def show(context: Context, texts: list[str], form: str, since: float | None, until: float | None) -> None:
-    """Print events until `until`, or for ever; `since` and `until` in seconds since the epoch. With `since`, also what the
-    containers' records say of the past. Refusal for an unknown filter, UsageError for a wrong template."""
+    """Print events until `until`, or for ever; `since` and `until` in seconds since the epoch. With `since`, also past
+    events from the containers' records. Refusal for an unknown filter, UsageError for a wrong template."""
     filters, line = Filters.of_flags(texts, FILTERS), _line(form)
 
     def tell(event: Event) -> None:
@@ -75,7 +75,7 @@ def _text(event: Event) -> str:
 
 
 def _fields(event: Event) -> dict[str, object]:
-    """The event with the names that a Go template has for it."""
+    """The event with the field names of Go templates."""
     names = {"status": "Status", "id": "ID", "from": "From", "scope": "Scope", "time": "Time", "timeNano": "TimeNano"}
     blank = {"Status": "", "ID": "", "From": ""}
     return blank | {names.get(name, name): value for name, value in event.items()}

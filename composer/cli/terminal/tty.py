@@ -1,4 +1,4 @@
-"""The terminal of an interactive command: raw mode, window size, detach keys, and the copying in between.
+"""The terminal of an interactive command: raw mode, window size, detach keys, and copying.
 
 Raw mode makes every key (Ctrl-C too) a byte for the process in the container; termios(3), tty_ioctl(4).
 """

@@ -86,7 +86,7 @@ def _published(service: Mapping[str, Any]) -> Found:
 
 def _secret(service: Mapping[str, Any]) -> Found:
     variables = service.get("environment")
-    for name, value in variables.items() if isinstance(variables, dict) else ():  # still a list with --no-interpolate
+    for name, value in variables.items() if isinstance(variables, dict) else ():  # remains a list with --no-interpolate
         upper = str(name).upper()
         if value and SECRET_NAME.search(upper) and not SECRET_ELSEWHERE.search(upper):
             yield (

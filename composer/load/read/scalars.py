@@ -62,5 +62,5 @@ def _integer(text: str) -> int | None:
 
 
 def is_timestamp(text: str) -> bool:
-    """Whether Compose reads the plain scalar as a date, which no key accepts."""
+    """Whether Compose reads the plain scalar as a date, which is invalid for every key."""
     return bool(text[:4].isdigit() and _TIMESTAMP.match(text))

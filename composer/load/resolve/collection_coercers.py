@@ -38,7 +38,7 @@ def numbers_or_texts(value: Any) -> Any:
 
 
 def command(value: Any) -> Any:
-    """A command line as its words. Nothing is null, which is not the same as no words."""
+    """A command line as its words. An unset one is null, unlike one without words."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -179,7 +179,7 @@ def limit(value: Any) -> Any:
 
 
 def limits(value: Any) -> Any:
-    """Ulimits by name; what the user adds for himself is none."""
+    """Ulimits by name, without the user's x-… keys."""
     if isinstance(value, dict) and any(key.startswith("x-") for key in value):
         value = {key: entry for key, entry in value.items() if not key.startswith("x-")}
     return by_name(limit)(value)
@@ -189,9 +189,9 @@ def limits(value: Any) -> Any:
 
 
 class Struct:
-    """A mapping with known keys: their kinds, in the order in which a canonical file has them; then the user's x-… keys.
+    """A mapping with known keys: the coercers of its values, in canonical order, then the user's x-… keys.
 
-    `always` are keys with a coerce that is applied to None when the key is not there.
+    `always` are keys whose coercer is applied to None if the key is missing.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class Struct:
         return found
 
     def arrange(self, fields: Fields) -> None:
-        """Bring what was added later to its place among the others."""
+        """Sort the keys into canonical order, after some were added."""
         for key in sorted(fields, key=lambda key: self.rank.get(key, len(self.rank))):
             fields[key] = fields.pop(key)
 

@@ -40,7 +40,7 @@ def kept_flag(value: Any) -> Any:
 
 
 def true_unless_said(value: Any) -> Any:
-    """A flag whose default is true: a canonical file only has it when it is false."""
+    """A flag whose default is true: a canonical file contains it only if it is false."""
     return NOTHING if value is None or always_flag(value) else False
 
 
@@ -93,7 +93,7 @@ def permissions(value: Any) -> Any:
 
 
 def _unsigned(value: Any, word: str) -> int:
-    """A number that text is not taken for."""
+    """A number; text is not accepted."""
     if isinstance(value, str):
         raise CoercionError(f"expected a number ({word}), found the string {shown(value)}")
     number = always_integer(value)
@@ -118,7 +118,7 @@ def always_integer(value: Any) -> int:
 
 
 def ratio(value: Any) -> Any:
-    """A number kept with the precision of 32 bits; without its fraction when that is zero."""
+    """A number with the precision of a 32-bit float, as an integer if its fraction is zero."""
     if value is None:
         return NOTHING
     if value.__class__ is bool or isinstance(value, (dict, list)):

@@ -20,7 +20,7 @@ class Origin:
     """Where an entry was written. `line` and `column` count from 1 (0: unknown).
 
     `layer` is how the entry came into the project: "file" (a -f file or the default one), "override" (a further -f
-    file), "include", "extends" or "default" (made by normalisation). `overrode` is the entry that this one replaced.
+    file), "include", "extends" or "default" (added by normalisation). `overrode` is the entry that this one replaced.
     """
 
     __slots__ = ("column", "file", "layer", "line", "overrode")

@@ -1,8 +1,8 @@
-"""What a build reads, brought from its client: the context, the Dockerfile, named contexts, secrets (moby/buildkit,
+"""A build's inputs, fetched from its client: the context, the Dockerfile, named contexts, secrets (moby/buildkit,
 frontend/dockerui).
 
-    local:NAME, or nothing   a directory of the client's, over the session
-    input:NAME               an LLB definition that came with the request (definition.py)
+    local:NAME, or unset     a directory of the client, over the session
+    input:NAME               an LLB definition in the request (definition.py)
     docker-image://, https://, git …   fetched by our builder
     http://buildkit-session/…          an archive that the client uploads
 """
@@ -45,8 +45,8 @@ class Brought(Struct, frozen=True):
 
 
 class Contexts(contextlib.ExitStack):
-    """Those of one build, in `folder`, or kept from an earlier build of the client's `key`; until the end of the block.
-    `inputs` are the definitions that came with the request, by their names."""
+    """The contexts of one build, in `folder` or kept from an earlier build of the client's `key`, until the end of the
+    block. `inputs` are the definitions in the request, by name."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Contexts(contextlib.ExitStack):
         return Brought(context, path, named, await self._secrets(path))
 
     async def _wanted(self, dockerfile: str, named: Mapping[str, str]) -> list[str] | None:
-        """The paths that the build may read, None for all. An error in the Dockerfile is the build's to report."""
+        """The paths that the build may read, None for all. The build itself reports errors in the Dockerfile."""
 
         def read() -> list[str] | None:
             return self._server.open_engine().context_paths(dockerfile, named)
@@ -105,7 +105,7 @@ class Contexts(contextlib.ExitStack):
             return []
 
     async def _directory(self, name: str, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> str:
-        """A directory of the client's, of which only what has changed is sent."""
+        """A directory of the client; only its changes are transferred."""
         place = self.enter_context(kept.folder(self._server.roots, self._key, name))
         place = place or self._new(f"local-{secrets.token_hex(4)}")
         await session.fetch(self._peer, name, place, only=only, without=without)
@@ -117,7 +117,7 @@ class Contexts(contextlib.ExitStack):
         return path
 
     async def _own_dockerfile(self) -> str:
-        """The client's Dockerfile, in a folder of its own."""
+        """The client's Dockerfile, in a separate folder."""
         folder, name = self._new("dockerfile"), self._name
         wanted = [name, f"{name}.dockerignore", *([] if name != "Dockerfile" else ["dockerfile"])]
         await session.fetch(self._peer, self._dockerfile, folder, only=wanted)
@@ -126,7 +126,8 @@ class Contexts(contextlib.ExitStack):
         return self._inside(folder, name)
 
     def _inside(self, folder: str, name: str) -> str:
-        """The path of a Dockerfile in a folder that the client has filled; it does not lead out of it. Failed."""
+        """The path of a Dockerfile in a folder that the client has filled; it cannot lead out of that folder. Raises
+        Failed."""
         path = os.path.realpath(f"{folder}/{name}")
         if not path.startswith(f"{os.path.realpath(folder)}/") or not os.path.isfile(path):
             raise Failed(UNKNOWN, f"failed to read dockerfile: open {self._name}: no such file or directory")
@@ -147,7 +148,7 @@ class Contexts(contextlib.ExitStack):
         return [_cleaned(line) for line in lines if line and not line.startswith("#")]
 
     async def _uploaded(self, url: str) -> str:
-        """An archive that the client had on its standard input."""
+        """An archive from the client's standard input."""
         place, file = self._new("context"), f"{self._folder}/archive"
         with open(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "r+b") as archive:
             await session.upload(self._peer, urlsplit(url).path, archive.fileno())
@@ -164,7 +165,7 @@ class Contexts(contextlib.ExitStack):
         }
 
     async def _named(self, value: str) -> str:
-        """A context as our builder takes it. Failed."""
+        """A context in the form that our builder accepts. Raises Failed."""
         if value.startswith("input:"):
             source = self._inputs.get(value.removeprefix("input:"))
             if source is None:
@@ -192,7 +193,7 @@ class Contexts(contextlib.ExitStack):
         raise Failed(UNIMPLEMENTED, f"the LLB source {source.identifier} is not supported here")
 
     async def _secrets(self, path: str) -> tuple[BuildSecret, ...]:
-        """The secrets that the Dockerfile uses and the client has, as files that only we can read."""
+        """Those of the Dockerfile's secrets that the client has, as files that only we can read."""
         with open(path, encoding="utf-8", errors="replace") as file:
             mounts = _SECRET.findall(file.read())
         found = []

@@ -215,7 +215,7 @@ def _inputs(asked: wire.Fields, number: int) -> dict[str, Source]:
 
 
 async def _evaluate(server: Server, call: Call, asked: wire.Fields) -> None:
-    """A reference is the image already."""
+    """A reference already is the image."""
     await call.send(b"")
 
 

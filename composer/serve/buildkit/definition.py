@@ -1,7 +1,7 @@
-"""LLB definitions that consist of one source (moby/buildkit, solver/pb/ops.proto): contexts that a client names by what
-another build has made, by a repository, or by an image.
+"""LLB definitions that consist of one source (moby/buildkit, solver/pb/ops.proto): contexts that a client gives as the
+result of another build, a repository, or an image.
 
-Nothing is executed: a definition with any other operation is refused by that operation's name.
+Nothing is executed: a definition with any other operation is refused, with that operation's name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from composer.serve.buildkit import wire
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, Failed
 
 MADE_HERE = "composer-image://"
-"""Scheme of the images that a build has made here, followed by the id."""
+"""Scheme of images that were built here, followed by the id."""
 _INPUTS, _SOURCE = 1, 3
 _OPERATIONS = {2: "exec", 4: "file", 5: "build", 6: "merge", 7: "diff", 8: "passthrough"}
 
@@ -50,7 +50,7 @@ def source_of(data: bytes) -> Source:
 
 
 def image_definition(image_id: str) -> bytes:
-    """The definition by which a client names, in another build, an image that was made here."""
+    """The definition by which a client's other builds refer to an image that was built here."""
     operation = wire.block(_SOURCE, wire.message((1, f"{MADE_HERE}{image_id}")))
     result = wire.block(_INPUTS, wire.message((1, _digest(operation))))
     metadata = b"".join(

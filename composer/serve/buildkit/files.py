@@ -6,9 +6,8 @@ contents that we request.
     DATA number, bytes ◀ pieces, then an empty one
     FIN                ▶ ◀
 
-A folder may hold files of an earlier transfer: those that are as listed are not requested again, and those that are not
-listed go. The client is not trusted: names stay below the folder, and its links are never followed.
-"""
+A folder may contain files of an earlier transfer: unchanged ones are not requested again, and unlisted ones are
+removed. The client is not trusted: names stay below the folder, and its links are never followed."""
 
 from __future__ import annotations
 
@@ -61,7 +60,7 @@ def _entry(data: bytes) -> Entry:
 
 
 async def receive(call: Call, folder: str) -> None:
-    """Make `folder` what the client's directory is. Raises Failed, OSError."""
+    """Make `folder` a copy of the client's directory. Raises Failed, OSError."""
     tree = _Tree(folder)
     try:
         number, waiting, listed = 0, 0, False
@@ -126,7 +125,7 @@ class _Tree:
         self._folder: tuple[str, int] | None = None
         """The last parent: entries of a folder follow one another."""
         self._there: set[str] = _paths(self._root)
-        """What is left of an earlier transfer, and not yet listed."""
+        """Entries of an earlier transfer that are not yet listed."""
 
     def _parent(self, path: str) -> tuple[int, str]:
         """A descriptor of the parent folder, valid until the next call, and the last component."""
@@ -149,7 +148,7 @@ class _Tree:
             self._folder = None
 
     def _is_current(self, entry: Entry) -> bool:
-        """Whether there is the file that the client has, as far as its status tells. Anything else there is removed."""
+        """Whether the client's file is already here, judging by its status. Anything else with its name is removed."""
         if entry.path not in self._there:
             return False
         fd, name = self._parent(entry.path)
@@ -167,7 +166,7 @@ class _Tree:
         return found
 
     def _remove(self, paths: set[str]) -> None:
-        for path in sorted(paths, reverse=True):  # what is in a directory before the directory
+        for path in sorted(paths, reverse=True):  # the entries of a directory before the directory
             fd, name = self._parent(path)
             try:
                 os.unlink(name, dir_fd=fd)
@@ -176,7 +175,7 @@ class _Tree:
         self._there -= paths
 
     def remove_others(self) -> None:
-        """Remove what the client does not have any more."""
+        """Remove what the client no longer has."""
         self._remove(self._there)
 
     def make(self, number: int, entry: Entry) -> bool:

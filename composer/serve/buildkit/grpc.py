@@ -110,7 +110,7 @@ class Call:
                     del self._buffer[: 5 + size]
                     return found
             if self._parts:
-                # All that is there at once: a list of files is a message for each.
+                # Take all buffered messages at once: a list of files has one for each file.
                 parts, self._parts = self._parts, deque()
                 self._buffer += b"".join(data for data, _ in parts)
                 await self._peer.acknowledge(self.number, sum(length for _, length in parts))

@@ -3,7 +3,7 @@
     <state>/cache/build/context-<hash of the client's key>/       the files
     <state>/cache/build/context-<hash of the client's key>.lock   locked by the build that uses them
 
-The oldest go when there are more than KEPT, and those that no build has used for two days.
+Beyond KEPT, the oldest are removed, as are those that no build has used for two days.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _SECONDS = 48 * 3600.0
 
 @contextlib.contextmanager
 def folder(roots: Roots, key: str, name: str) -> Iterator[str | None]:
-    """The folder for the client's directory `name`, with what the last build of the client's `key` has left in it. None when
-    another build is using it, and without a key."""
+    """The folder for the client's directory `name`, with the files of the last build with the client's `key`. None
+    while another build uses it, and without a key."""
     parent = f"{roots.cache}/build"
     identity = hashlib.sha256(f"{key} {name}".encode("utf-8", "surrogateescape")).hexdigest()
     path = f"{parent}/{_PREFIX}{identity[:24]}"
@@ -57,7 +57,7 @@ def _locked(path: str) -> int:
 
 
 def _sweep(parent: str) -> None:
-    """Remove what is too old or too much, except what is in use."""
+    """Remove folders that are too old or too many, except those in use."""
     found: list[tuple[float, str]] = []
     for name in os.listdir(parent):
         if name.startswith(_PREFIX) and name.endswith(_LOCK):

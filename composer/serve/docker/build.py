@@ -267,7 +267,8 @@ def _network(server: Server, mode: str) -> str:
 
 
 def _neighbours(server: Server, network: str) -> list[tuple[str, str]]:
-    """The names and addresses of the running containers on the network of a build's steps, which have no DNS server there."""
+    """The names and addresses of the running containers on the network of a build's steps, because these steps have no
+    DNS server."""
     return [
         (name, endpoint.ipv4_address)
         for record in lookup.every(server.engine)

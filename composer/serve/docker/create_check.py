@@ -1,8 +1,8 @@
-"""What Docker refuses or warns of when a container is created, in its own words (Docker Engine API 1.55, HostConfig).
+"""What Docker refuses or warns about when a container is created, with its messages (Docker Engine API 1.55,
+HostConfig).
 
-The engine checks a specification, too; here stand the checks that clients know by their texts, and those of fields that the
-specification does not have.
-"""
+The engine also checks specifications. This file has the checks whose messages clients may parse, and those of fields
+that a specification lacks."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ NAMESPACES = {
     "user namespace mode": ("userns_mode", "(host|private|keep-id.*|auto.*)?"),
     "cgroup namespace mode": ("cgroupns_mode", "(private|host)?"),
 }
-"""What the mode is called → its field, and the values that it can have."""
+"""Name of the mode in messages → its field, and a pattern of its valid values."""
 
 
 def check(asked: body.Create, host: body.HostConfig) -> None:
-    """BadRequest for the first thing that is wrong."""
+    """Raises BadRequest for the first invalid setting."""
     _check_namespaces(host)
     _check_network(asked, host)
     _check_platform(host)
@@ -41,7 +41,8 @@ def check(asked: body.Create, host: body.HostConfig) -> None:
 
 
 def check_named(engine: Engine, spec: ContainerSpec, host: body.HostConfig) -> None:
-    """Whether the containers and images exist that the new one uses. BadRequest, and 404 for an image."""
+    """Check that the containers and images that the new container uses exist. Raises BadRequest, for an image HTTPError
+    404."""
     containers = {
         key for group in engine.groups() for one in engine.containers(group) for key in (one.id, one.spec.name)
     }
@@ -64,7 +65,7 @@ def check_named(engine: Engine, spec: ContainerSpec, host: body.HostConfig) -> N
 
 
 def warnings(host: body.HostConfig) -> list[str]:
-    """What is accepted and does less than its name says."""
+    """Warnings about settings that are accepted but have less effect than their names suggest."""
     found = []
     if host.network_mode == "host" and any((host.port_bindings or {}).values()):
         found.append("Published ports are discarded when using host network mode")
@@ -112,12 +113,12 @@ def _check_network(asked: body.Create, host: body.HostConfig) -> None:
 
 
 def _check_platform(host: body.HostConfig) -> None:
-    """Fields of other systems, and those whose drivers are missing."""
+    """Check fields of other operating systems, and fields whose drivers are missing."""
     if host.runtime not in (None, "", "composer", "runc", "io.containerd.runc.v2"):
         raise BadRequest(f"unknown or invalid runtime name: {host.runtime}")
     if host.isolation not in (None, "", "default"):
         raise BadRequest(f"invalid isolation ({host.isolation}): linux only supports 'default'")
-    # The driver is asked only for a volume that this request creates.
+    # The driver matters only for a volume that this request creates.
     if host.volume_driver not in (None, "", "local") and any(not text.startswith("/") for text in host.binds or ()):
         raise BadRequest(
             f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
@@ -150,7 +151,7 @@ def check_nodes(text: str) -> None:
 
 
 def check_processors(text: str) -> None:
-    """A list of processors (cpuset(7)), all of them there. BadRequest."""
+    """A list of processors (cpuset(7)), all of them present. BadRequest."""
     last = (os.cpu_count() or 1) - 1
     if any(number > last for number in _listed(text, "cpus")):
         raise BadRequest(f"Requested CPUs are not available - requested {text}, available: 0-{last}")

@@ -149,7 +149,7 @@ class Observer:
         self._released: set[str] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
         self.begun = anyio.Event()
-        """Set once the journal has what was there at the start."""
+        """Set once the journal has recorded what existed at the start."""
         self.killed: set[str] = set()
         """Containers that a client has killed; no stop event follows."""
         self.stopping: dict[str, set[int]] = {}
@@ -211,7 +211,7 @@ class Observer:
         self._changes(group, self._containers(group))
 
     def look(self, group: str) -> None:
-        """Look at a group now, after an operation of this server on it."""
+        """Observe a group now, after an operation of this server on it."""
         if group in self._watched:
             self._look(group)
 
@@ -237,8 +237,7 @@ class Observer:
                 self._journal.container("destroy", record)
 
     def _hold(self, group: str, old: ContainerRecord | None, new: ContainerRecord) -> bool:
-        """Whether the container has exited but its output is still being sent; then it is looked at again
-        afterwards."""
+        """Whether the container has exited but its output is still being sent; then it is observed again afterwards."""
         key = new.id
         if old is None or not old.state.status.alive or new.state.finished_at <= old.state.finished_at:
             return False
@@ -299,7 +298,7 @@ class Observer:
                 self._journal.add(one.kind, one.action, one.actor, one.attributes, one.moment)
 
     def _around(self) -> Surroundings:
-        """Also networks that were removed with their last container are still needed for its events."""
+        """Networks that were removed with their last container are still needed for its events."""
         self._met |= {record.spec.name: (record.id, record.spec.driver) for record in every(self._engine)}
         while len(self._met) > MET:
             del self._met[next(iter(self._met))]
@@ -345,5 +344,5 @@ class Observer:
                     self._journal.add("volume", action, name, {"driver": driver})
 
     def look_shared(self) -> None:
-        """Look at networks and volumes now, after an operation of this server on them."""
+        """Observe networks and volumes now, after an operation of this server on them."""
         self._shared()

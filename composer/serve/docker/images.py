@@ -47,7 +47,8 @@ async def history(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def attestations(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Answer with the statements about an image. Their subject is the image's id: its manifest is made when it is pushed."""
+    """Answer with the attestations of an image. Their subject is the image's id, because its manifest is created only
+    by a push."""
     image = need(server.engine, request.arguments["name"], platform_of(request))
     kinds, whole = request.queries("type"), request.flag("statement")
     found = []

@@ -32,7 +32,7 @@ class Happening(Struct, frozen=True):
 
 
 class Surroundings(Struct, frozen=True):
-    """The networks and volumes of the moment: network name → (id, driver), volume name → driver."""
+    """The networks and volumes at that time: network name → (id, driver), volume name → driver."""
 
     networks: Mapping[str, tuple[str, str]]
     volumes: Mapping[str, str]
@@ -41,8 +41,8 @@ class Surroundings(Struct, frozen=True):
 def ends_and_starts(
     was: ContainerState | None, new: ContainerRecord, around: Surroundings, told: set[int] | None, own_signal: int
 ) -> Iterator[Happening]:
-    """`told` are the signals that were reported when they were sent, None if the container was killed, and not stopped;
-    `own_signal` is the one that stops it."""
+    """`told` are the signals that were reported as they were sent, None if the container was killed instead of stopped;
+    `own_signal` is its stop signal."""
     state = new.state
     ended = state.finished_at > (was.finished_at if was else 0.0)
     started = state.started_at > (was.started_at if was else 0.0)
@@ -85,7 +85,7 @@ def end(record: ContainerRecord, around: Surroundings, told: set[int] | None, ow
 
 
 def left(record: ContainerRecord, around: Surroundings, moment: float) -> Iterator[Happening]:
-    """What a container gives back when it ends."""
+    """The events of what a container releases when it exits."""
     yield from _networks(record, around, moment, "disconnect")
     for name, _, _ in _volumes(record):
         attributes = {"container": record.id, "driver": around.volumes.get(name, "local")}
@@ -116,7 +116,8 @@ def number_of(name: str) -> int:
 
 
 def deleted(record: ContainerRecord, around: Surroundings, moment: float, *, told: bool) -> Iterator[Happening]:
-    """What precedes the destroy event of a container that was running when it was seen last. Its end was not seen."""
+    """The events before the destroy event of a container that was running when last observed, so that its exit was
+    missed."""
     attributes: dict[str, Any] = {
         "execDuration": str(max(0, round(moment - record.state.started_at))), "exitCode": str(KILLED),
     }  # fmt: skip

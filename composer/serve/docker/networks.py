@@ -34,8 +34,8 @@ async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def _need_bridge(server: Server) -> None:
-    """Create the network `bridge` with its gateway, as clients in other networks use that to reach published ports, and keep
-    it until the server exits. Without the right to create it, only its addresses are chosen."""
+    """Create the network `bridge`, because clients in other networks reach published ports through its gateway, and
+    keep it until the server exits. Without the permission to create it, only choose its addresses."""
     server.engine.need_default_network()
     if server.bridge >= 0 or server.access.read_only or server.access.project:
         return

@@ -14,7 +14,7 @@ _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATOR = re.compile(r":?[-+?]")
 MAX_DEPTH = 50
 MAX_LENGTH = 4 << 20
-"""The most characters of a text whose variables are replaced; a few lines can ask for more than fits into memory."""
+"""The most characters of a text whose variables are replaced; a few lines can expand to more than fits into memory."""
 
 
 class TemplateError(ValueError):
@@ -26,7 +26,7 @@ class TemplateError(ValueError):
 
 
 class LimitExceeded(TemplateError):
-    """The template is valid, but too large; the message says in what."""
+    """The template is valid, but too large; the message names the limit."""
 
 
 class Variable:
