@@ -6,31 +6,31 @@
       │        {"re": n, "pid", "pid_start"}  │  carries what `terminal` does, unless that is a terminal
       │ ◀──────────────────────────────────── │
       │  {"do": "start", "id"}                │  answered when the process has been executed, or could not be
-      │  {"do": "failure", "id"}              │  why it died before `start`; an empty answer if it did not
+      │  {"do": "failure", "id"}              │  why it died before `start`; nothing in the answer when it did not
       │  {"do": "signal", "id", "signal"}     │
       │  {"do": "sockets", "id"}              │  answer carries the DNS sockets: UDP, TCP
       │  {"do": "terminal", "id"}             │  answer carries the master of the pseudo-terminal, or our ends of stdout
-      │                                       │  and stderr: a process that holds them keeps them open if we die
-      │  {"do": "exec", "id", "process",      │  "streams": [[0], [1, 2]] requests a pipe for stdin and one for both
+      │                                       │  and stderr: whoever holds them saves them from the keeper's end
+      │  {"do": "exec", "id", "process",      │  "streams": [[0], [1, 2]] wants a pipe for stdin and one for both
       │   "tty", "privileged", "streams"}     │  outputs; the answer carries a pidfd, then the pty's master or our end
       │                                       │  of each pipe. Descriptors of a client never enter a container
-      │        {"event": "exec", "n", "exit_code"} when it has exited
-      │  {"do": "attach", "id", "stdin"}      │  the answer carries a socket: it sends output and receives input;
-      │                                       │  the exit event follows when the process has exited
+      │        {"event": "exec", "n", "exit_code"} when it has ended
+      │  {"do": "attach", "id", "stdin"}      │  the answer carries a socket: output comes out, input goes in; when
+      │                                       │  the process has ended, the exit event comes
       │  {"do": "resize", "id", "rows", "columns"}
       │  {"do": "list"}                       │  answer: containers with pid, pid_start, alive
       │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} + pidfd and what `terminal` gave, if known
-      │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every exit
+      │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every end
       │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor disappears without goodbye
       │  {"do": "hold", "wanted"}             │  start it even while no container is alive, until it says goodbye
-      │  {"do": "goodbye"}                    │  the supervisor exits on purpose
-      │  {"do": "leave"}                      │  exit; refused while a container is alive
-      │  {"do": "own"}                        │  when this client disconnects for any reason: kill all containers, exit (builds)
+      │  {"do": "goodbye"}                    │  the supervisor leaves on purpose
+      │  {"do": "leave"}                      │  refused while a container is alive
+      │  {"do": "own"}                        │  when this client goes, however: kill all containers and leave (builds)
 
-Every request carries "n", chosen by the client (0: no answer); its answer carries the same number as "re", and "error"
-(with "errno" and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and that many
-bytes of JSON. Descriptors are sent by SCM_RIGHTS with its first byte; "fds" is their number, because one read may return
-several frames.
+Every request carries "n", chosen by the client (0: it wants no answer); its answer carries the same number as "re",
+and "error" (with "errno" and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and
+that many bytes of JSON; descriptors travel by SCM_RIGHTS with its first byte, and "fds" says how many: one read may
+bring several frames.
 """
 
 from __future__ import annotations
