@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import subprocess
+import tempfile
 import urllib.parse
 
 import pytest
@@ -135,8 +136,27 @@ def test_the_socket_belongs_to_its_owner(roots, tmp_path):
             text=True,
         )
         assert "PermissionError" in again.stderr
-    with serving(roots, "--socket", str(path), "--group", "65534"):
-        assert (stat.S_IMODE(os.stat(path).st_mode), os.stat(path).st_gid) == (0o660, 65534)
+
+
+def test_members_of_the_group_reach_the_socket(roots):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o711)
+        path = f"{folder}/new/d.sock"
+        with serving(roots, "--socket", path, "--group", "54321"):
+            assert (stat.S_IMODE(os.stat(path).st_mode), os.stat(path).st_gid) == (0o660, 54321)
+            for groups, expected in ((54321, 0), (12345, 1)):
+                code = "import socket,sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+                words = ["python3", "-c", code, path]
+                done = subprocess.run(
+                    words, user=65534, group=65534, extra_groups=[groups], capture_output=True, text=True
+                )
+                assert done.returncode == expected, done.stderr
+
+
+def test_a_socket_that_the_group_cannot_reach_is_refused(roots, composer):
+    refused = composer("serve", "--group", "54321", code=1).err
+    assert refused.startswith(f"serve --group: the group cannot reach {roots.run}/docker.sock, because /")
+    assert "--socket" in refused
 
 
 def test_a_second_server_on_one_socket_is_refused(roots, api, composer):

@@ -78,10 +78,38 @@ def _passed() -> socket.socket | None:
     return socket.socket(fileno=_FIRST_PASSED)
 
 
+def _make_folder(path: str, group: int | None) -> None:
+    """Create a directory and its missing parents, for the owner only or also for the group."""
+    if os.path.isdir(path):
+        return
+    _make_folder(os.path.dirname(path), group)
+    os.mkdir(path, 0o700)
+    if group is not None:
+        os.chown(path, -1, group)
+        os.chmod(path, 0o750)
+
+
+def _closed_to(group: int, folder: str) -> str:
+    """The first directory on the way to `folder` that members of the group cannot enter; "" if there is none."""
+    parts = folder.split("/")
+    for number in range(1, len(parts) + 1):
+        path = "/".join(parts[:number]) or "/"
+        status = os.stat(path)
+        if not status.st_mode & (stat.S_IXGRP if status.st_gid == group else stat.S_IXOTH):
+            return path
+    return ""
+
+
 def _bind(path: str, group: int | None) -> socket.socket:
     """Listen on `path`, for the owner only or also for the group. Raises CommandError when a server already listens
     there."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+    folder = os.path.dirname(os.path.abspath(path))
+    _make_folder(folder, group)
+    if group is not None and (closed := _closed_to(group, folder)):
+        raise CommandError(
+            f"serve --group: the group cannot reach {path}, because {closed} does not admit it\n"
+            "Name a socket elsewhere, for example --socket /run/composer.sock."
+        )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
