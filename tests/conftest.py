@@ -1,4 +1,4 @@
-"""The test session lives in a network and a mount namespace of its own, and what a test leaves behind fails it."""
+"""The test session runs in its own network and mount namespaces, and a test that leaves anything behind fails."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ import tempfile
 import hypothesis
 import pytest
 
-# how long an example takes says nothing on a machine that has other things to do
+# the duration of an example means nothing on a busy machine
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
@@ -21,10 +21,11 @@ NETWORK = pytest.StashKey[int]()
 
 
 def pytest_configure(config):
-    """Leave the machine's network and mounts alone: here are only a loopback interface and private mounts."""
+    """Leave the machine's network and mounts alone: our namespaces have only a loopback interface and private
+    mounts."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         # As for a background job of a script, or under nohup. Commands that tests interrupt would ignore it, too
-        # (execve(2)); what has a handler is reset for them.
+        # (execve(2)); signals with a handler are reset for them.
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     if os.geteuid() == 0 and (hasattr(config, "workerinput") or not os.environ.get("PYTEST_XDIST_TESTRUNUID")):
@@ -41,7 +42,8 @@ def _go_apart():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item):
-    """No test leaves this thread in another network namespace: threads of other fixtures would stay in the one before."""
+    """No test leaves this thread in another network namespace: threads of other fixtures would remain in the previous
+    one."""
     result = yield
     if os.stat("/proc/thread-self/ns/net").st_ino != item.config.stash[NETWORK]:
         pytest.fail("a fixture that outlives its test has changed the network namespace")
@@ -52,11 +54,11 @@ ROOT = (
     "registry", "security", "rootless", "image/layer/test_pack.py", "image/layer/test_unpack.py", "image/test_archive.py",
     "image/test_images.py", "image/test_merged.py",
 )  # fmt: skip
-"""Tests that make what only root can: containers, users, layers with owners, network namespaces."""
+"""Tests that create what only root can: containers, users, layers with owners, network namespaces."""
 
 
 def pytest_collection_modifyitems(items):
-    """An ordinary user runs what is possible."""
+    """An ordinary user runs only the tests that need no root."""
     if os.geteuid() != 0:
         for item in items:
             place = item.path.relative_to(os.path.dirname(__file__))
@@ -128,7 +130,7 @@ def session_box(roots):
 
 @pytest.fixture
 def box(session_box):
-    """A session of the engine to make containers in; they are removed after the test."""
+    """An engine session to create containers in; they are removed after the test."""
     yield session_box
     session_box.remove_all()
     assert not session_box.left()
@@ -136,7 +138,8 @@ def box(session_box):
 
 @pytest.fixture
 def composer(roots, tmp_path, request):
-    """The command line in a copy of the test's folder; in the end it is brought down and nothing may be left."""
+    """The command line in a copy of the test's folder; afterwards the project is brought down, and nothing may be
+    left."""
     from tests.scenario.command import Composer
     from tests.scenario.leaks import nothing_left
 
@@ -148,7 +151,7 @@ def composer(roots, tmp_path, request):
 
 @pytest.fixture
 def few_descriptors():
-    """A limit that a walk with one descriptor a level exceeds."""
+    """A limit that a walk with one descriptor for each level exceeds."""
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -159,7 +162,7 @@ def few_descriptors():
 
 @pytest.fixture
 def registry(tmp_path):
-    """The distribution project's registry on the loopback interface, with the image `busybox`; gives host:port."""
+    """The distribution project's registry on the loopback interface, with the image `busybox`; returns host:port."""
     import socket
     import time
 

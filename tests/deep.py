@@ -1,10 +1,10 @@
-"""Trees that are deeper than a path can be long."""
+"""Trees that are deeper than the longest path."""
 
 import os
 
 
 def make_deep(fd, depth, name="d"):
-    """Make `depth` directories below the descriptor `fd`, one in another, with a file called end in the last one."""
+    """Create `depth` nested directories below the descriptor `fd`, with a file called end in the last one."""
     fd = os.dup(fd)
     for _ in range(depth):
         os.mkdir(name, dir_fd=fd)

@@ -1,4 +1,4 @@
-"""composer.api: a project from Python, by calls that wait and on an event loop."""
+"""composer.api: a project from Python, with blocking calls and on an event loop."""
 
 import os
 from contextlib import aclosing

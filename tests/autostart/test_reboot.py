@@ -1,4 +1,4 @@
-"""A reboot, as far as a project can tell: another boot id, no process, an empty run root, a bare kernel."""
+"""A reboot as a project sees it: a new boot id, no processes, an empty run root, no kernel objects."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,8 @@ MS_BIND = 0x1000
 
 @pytest.fixture
 def reboot(tmp_path, composer):
-    """Call it with whether links, rules and cgroups go, too: they always do, unless only the id is seen to change."""
+    """Call it with whether links, rules and cgroups disappear too, as in a real reboot; without them only the id
+    changes."""
     libc = ctypes.CDLL(None, use_errno=True)
     before = set(processes())
     mounted = []
@@ -71,8 +72,8 @@ def test_what_ran_comes_back(composer, reboot, bare):
     with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=5) as answer:
         assert answer.read() == b"hello\n"
     assert composer("exec", "-T", "web", "nslookup", "database").out.count("Address") >= 2
-    assert composer("exec", "-T", "database", "cat", "/data/log").out == "migrated\n"  # it had been done
-    assert composer("autostart", "run").err == ""  # nothing is left to do
+    assert composer("exec", "-T", "database", "cat", "/data/log").out == "migrated\n"  # it has already run
+    assert composer("autostart", "run").err == ""  # there is nothing to do
 
 
 def test_an_up_after_a_reboot(composer, reboot):
@@ -94,7 +95,7 @@ def test_stopped_by_the_machine_is_not_stopped_by_the_user(composer):
 
 
 def test_schedules_come_back_and_make_up_for_what_they_missed(composer, reboot):
-    """A run that the reboot ended has failed; it is not begun again."""
+    """A run that the reboot interrupted has failed; it is not restarted."""
     journal = Journal(composer.roots, composer.name)
     composer.write(
         compose="""

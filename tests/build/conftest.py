@@ -100,7 +100,7 @@ class NoRun:
 
 
 def swept():
-    """Wait until the rubbish that builds left is removed."""
+    """Wait until the leftovers of builds are removed."""
     for thread in threading.enumerate():
         if thread.name == "rubbish":
             thread.join()
@@ -163,7 +163,7 @@ def builder(images, context):
 
 @pytest.fixture
 def run(images):
-    """Steps run in real containers, without a way to the outside."""
+    """Steps run in real containers, without access to the outside."""
     from engine.build.container_run import ContainerRun
 
     with ContainerRun(images.store.roots) as found:

@@ -352,7 +352,7 @@ def test_a_context_that_is_not_there(builder, tmp_path):
 
 
 def test_platforms_that_do_not_run_here(builder):
-    """What needs nothing to run is built for any; the rest is refused where it is."""
+    """A build that runs nothing works for any platform; the others are refused with their position."""
     record = builder("FROM scratch\nCOPY a /a", files={"a": "1"}, platforms=("linux/s390x",))
     assert (record.os, record.architecture) == ("linux", "s390x")
     with pytest.raises(Unsupported, match="cannot RUN a program for linux/s390x"):
@@ -499,8 +499,8 @@ def test_the_cache_stays_within_its_budget(builder, base, images, monkeypatch):
 
 @pytest.mark.root
 def test_copy_keeps_file_capabilities(builder, base, context):
-    """Of files in images and archives, with another owner, too, which takes them away where it is set later. As on Docker
-    those of the context are not sent."""
+    """Capabilities of files in images and archives, also of files with another owner; a later change of owner removes
+    them. As with Docker, those of files in the context are not sent."""
     capability = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep (vfs_cap_data, revision 2)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:

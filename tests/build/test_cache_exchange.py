@@ -46,7 +46,7 @@ def here(images, context):
 
 @pytest.fixture
 def elsewhere(tmp_path, context):
-    """A builder of another machine."""
+    """The builder of another machine."""
     store = Store(Roots(str(tmp_path / "other"), str(tmp_path / "run")))
     images = ImageStore(store)
     with_base(images)
@@ -71,7 +71,7 @@ def test_all_steps(here, elsewhere, tmp_path, request, kind):
     assert elsewhere.cached == 4
     assert second.id == first.id
     assert elsewhere.tree(second) == here.tree(first)
-    # Now they are its own, and go on from there.
+    # Now they belong to its own cache, which it can export again.
     elsewhere(TEXT.replace("COPY c /c", "COPY c /d"))
     assert elsewhere.cached == 3
 
@@ -116,13 +116,13 @@ def test_the_form_is_buildkits(here, tmp_path):
     for record in config["records"]:
         assert record["digest"].startswith("sha256:")
         assert 0 <= record["layers"][0]["layer"] < len(config["layers"])
-    # Another tag goes beside it.
+    # Another tag does not replace it.
     here(TEXT, cache_to=(f"type=local,dest={folder}",))
     assert len(json.loads((folder / "index.json").read_text())["manifests"]) == 2
 
 
 def test_a_cache_of_buildkit_is_read():
-    """In the form that BuildKit writes: its keys are not ours, so it is of no use, and no error."""
+    """A cache in BuildKit's format: its keys differ from ours, so it is useless, but not an error."""
     layers = [
         document.manifest.Descriptor(
             media_type=document.manifest.OCI_LAYER + "+gzip", digest="sha256:" + "1" * 64, size=3
@@ -161,7 +161,7 @@ def test_a_cache_that_is_no_good_is_not_used(here, elsewhere, tmp_path, wrong):
     else:
         config = json.loads((tmp_path / "cache/blobs" / found["config"]["digest"].replace(":", "/")).read_text())
         for layer in config["layers"]:
-            layer.pop("parent", 0)  # 0 is left out
+            layer.pop("parent", 0)  # 0 is omitted
         assert document.read(json.dumps(config).encode(), [], "x") == {}
     record = elsewhere(TEXT, cache_from=(f"type=local,src={tmp_path}/cache",))
     assert (elsewhere.cached == 0) is (wrong != "circle")

@@ -1,4 +1,4 @@
-"""Contexts and images that are deeper than a path can be long."""
+"""Contexts and images that are deeper than the longest path."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def _removed(tmp_path):
 
 
 def status(images, record, depth):
-    """Of the directory so many levels below /x in the image."""
+    """The path of the directory so many levels below /x in the image."""
     from engine.image.merged import merged
 
     with merged([images.layers.path(folder) for folder in record.layers]) as fd:

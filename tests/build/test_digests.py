@@ -7,7 +7,7 @@ from engine.build.digests import Digests, sweep
 
 @pytest.fixture
 def file(tmp_path):
-    """A file that has not changed for long."""
+    """A file that has not changed for a long time."""
     path = tmp_path / "file"
     path.write_text("x")
     os.utime(path, (1, 1))

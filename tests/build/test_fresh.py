@@ -1,4 +1,4 @@
-"""Writing past overlayfs leaves the layers that writing through it does."""
+"""Writing beside overlayfs produces the same layers as writing through it."""
 
 import os
 

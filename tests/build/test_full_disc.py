@@ -1,4 +1,4 @@
-"""A full disc, made of a tmpfs that nobody else can see."""
+"""A full disk: a private tmpfs."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from engine.store import Store
 
 @pytest.fixture
 def images(tmp_path):
-    """A store on a disc of 8 MiB, in a mount namespace of this thread and those it starts."""
+    """A store on a disk of 8 MiB, in a mount namespace for this thread and the threads that it starts."""
     home, folder = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY), os.getcwd()
     calls.unshare(flags.CLONE["mount"])
     calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["private"])

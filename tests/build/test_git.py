@@ -32,7 +32,7 @@ def test_what_is_no_repository(text):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A bare repository under an address that git is told to look for here."""
+    """A bare repository whose address git is configured to find here."""
     work, bare = tmp_path / "work", tmp_path / "bare.git"
     work.mkdir()
 
@@ -105,7 +105,7 @@ def test_a_repository_as_context(builder, base, repository):
 
 
 def test_the_repository_whose_hook_runs_a_build_stays(builder, base, repository, tmp_path, monkeypatch):
-    """Git tells a hook about its repository in variables (githooks(5)), which say the same to every git."""
+    """Git passes a hook its repository in variables (githooks(5)), which every other git command obeys too."""
     git = tmp_path / "work/.git"
     for name, place in {"DIR": git, "INDEX_FILE": git / "index", "OBJECT_DIRECTORY": git / "objects"}.items():
         monkeypatch.setenv(f"GIT_{name}", str(place))

@@ -1,4 +1,4 @@
-"""The default network of RUN steps, in a network namespace that stands for the host's."""
+"""The default network of RUN steps, in a network namespace that represents the host's."""
 
 import ctypes
 import http.server
@@ -99,7 +99,7 @@ def test_an_unknown_network(builder):
 
 
 def test_what_a_killed_build_held_is_given_back(builder, images, website):
-    """Its lease is found by the next build's sweep."""
+    """The next build's sweep finds its lease."""
     dead = f"{images.store.roots.run}/build-dead"
     os.makedirs(dead)
     store = Store(images.store.roots)

@@ -1,4 +1,4 @@
-"""What a build can be given; the expectations are BuildKit's answers (Docker Engine 28.5)."""
+"""The inputs that a build accepts; the expectations are BuildKit's answers (Docker Engine 28.5)."""
 
 import pytest
 

@@ -14,7 +14,7 @@ from engine.errors import BuildFailed, EngineError
 
 @pytest.fixture
 def website(tmp_path):
-    """Serves the folder `site`; gives it with its address."""
+    """Serves the folder `site`; returns the folder and its address."""
     site = tmp_path / "site"
     site.mkdir()
 

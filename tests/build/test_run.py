@@ -255,7 +255,7 @@ def test_a_context_is_seen_without_a_copy(builder, busybox, images):
     assert output(builder) == ["a d d/e.log d/f"]
     assert not (builder.context.path / "d/new").exists()
     assert not [name for name in os.listdir(f"{images.store.roots.cache}/build") if name.startswith(".")]
-    # Files of somebody else are shown as root's, which takes a copy.
+    # Files of another user appear as root's, which requires a copy.
     os.chown(builder.context.path / "a", 1000, 1000)
     builder("FROM busybox\nRUN --mount=target=/c stat -c %u /c/a && ls /c/d")
     assert output(builder) == ["0", "e.log", "f"]
@@ -290,7 +290,7 @@ def test_run_needs_files(builder):
 
 
 def test_a_process_cannot_reach_the_host(builder, tmp_path):
-    """No capability to mount, no host devices, no view of the host's processes, no way to our descriptors."""
+    """No capability to mount, no host devices, no view of the host's processes, no access to our descriptors."""
     (tmp_path / "host").write_text("host secret")
     builder(
         "FROM busybox\nRUN mount -t tmpfs x /tmp 2>/dev/null && echo MOUNTED;"
@@ -356,7 +356,7 @@ def test_a_killed_keeper_is_an_error_and_leaves_nothing(builder, run):
 
 
 def test_a_killed_build_takes_its_processes_along(builder, images, tmp_path):
-    """SIGKILL in the middle of a step; the next build clears what is left on the disc."""
+    """SIGKILL in the middle of a step; the next build removes the leftovers on disk."""
     script = f"""
 import sys
 from engine.build import build
@@ -403,7 +403,7 @@ def _command(pid):
 
 
 def test_builds_side_by_side(images, busybox, context):
-    """Each makes and removes its folder while the others sweep what killed builds left."""
+    """Each creates and removes its folder while the others sweep leftovers of killed builds."""
     rounds, width = 5, 8
     begin = threading.Barrier(width)
     dead = f"{images.store.roots.run}/build-killed"
@@ -443,7 +443,7 @@ def test_a_machine_that_cannot_load_the_apparmor_profile_is_warned_once(builder,
 
 
 def test_what_runs_steps_is_ready_before_the_first_one(builder, images):
-    """The keeper starts while a step before the first RUN is carried out; nothing of it stays if none comes."""
+    """The keeper starts during a step before the first RUN; nothing remains of it if there is no RUN."""
     made = []
 
     def make():

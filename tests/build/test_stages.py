@@ -44,7 +44,7 @@ def test_arguments_before_from():
     assert load("ARG A=x\nARG B=${A}y\nFROM $B").stages[0].image == "xy"
     assert load("ARG A=x\nARG B=${A}y\nFROM $B", {"A": "z"}).stages[0].image == "zy"
     assert load("FROM img-$TARGETARCH").stages[0].image == "img-amd64"
-    # An ARG of a stage says nothing about a later FROM.
+    # An ARG of a stage does not affect a later FROM.
     assert load("FROM a\nARG X=1\nFROM b${X:-none}").stages[1].image == "bnone"
 
 

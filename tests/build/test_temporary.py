@@ -1,4 +1,4 @@
-"""Temporary directories of builds: what a killed build leaves is removed by the next one, and a living build keeps its own."""
+"""Temporary directories of builds: a build removes those of killed builds, but not those of running ones."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def test_what_a_killed_build_leaves(tmp_path):
     with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True) as build:
         theirs = build.stdout.readline().strip()
         temporary.sweep(str(tmp_path))
-        assert os.path.isdir(ours) and os.path.isdir(theirs)  # both live
+        assert os.path.isdir(ours) and os.path.isdir(theirs)  # both are in use
         build.send_signal(signal.SIGKILL)
     third, other = temporary.make(str(tmp_path))
     assert sorted(os.listdir(tmp_path)) == sorted(map(os.path.basename, (ours, third)))

@@ -1,4 +1,4 @@
-"""The device program of cgroup v2, run by a small machine of our own."""
+"""The device program of cgroup v2, run by a small interpreter of BPF."""
 
 import struct
 
@@ -12,7 +12,7 @@ MKNOD, READ, WRITE, BLOCK, CHARACTER = 1, 2, 4, 1, 2
 
 
 def decide(program, kind, major, minor, access):
-    """What the kernel would do; only the instructions that the compiler uses."""
+    """The kernel's decision; knows only the instructions that the compiler uses."""
     context = struct.pack("=III", access << 16 | kind, major, minor)
     register = [0, "context", *[0] * 9]
     at = 0

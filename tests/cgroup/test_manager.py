@@ -1,4 +1,4 @@
-"""Which cgroups are made where, and what is written to them, on file trees that stand for hierarchies."""
+"""Which cgroups are created where, and what is written to them, on file trees that represent hierarchies."""
 
 import os
 import re
@@ -27,7 +27,7 @@ ID = "f" * 64
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """Makes a folder of hierarchies whose new directories have files at once, as the kernel's have."""
+    """Creates a folder of hierarchies; as in the kernel's, a new directory has its files at once."""
     made = os.mkdir
 
     def fill(folder, names):
@@ -111,7 +111,7 @@ def test_unified(tree, tmp_path):
     assert found[f"{folder}/memory.max"] == str(1 << 20)
     assert found[f"{folder}/io.weight"] == "default 10000"
     for place in (".", "composer", "composer/shop"):
-        # The last one that was switched on overwrites the others in a plain file.
+        # In a plain file, the controller enabled last overwrites the others.
         assert found[f"{place}/cgroup.subtree_control"].startswith("+pids")
     assert f"{folder}/cgroup.subtree_control" not in found
     assert handle.oom_files == [f"{tmp_path}/{folder}/memory.events"]
@@ -125,7 +125,7 @@ def test_unified_lacks_a_controller(tree, tmp_path):
 
 
 def test_unified_moves_processes_out_of_the_way(tree, tmp_path, monkeypatch):
-    """In a cgroup namespace our own cgroup has processes: none may stay where controllers are given on."""
+    """In a cgroup namespace our own cgroup has processes: none may remain where controllers are delegated."""
     from engine.cgroup import unified
 
     cgroups, write = tree(), unified.files.write

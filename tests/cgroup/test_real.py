@@ -1,4 +1,4 @@
-"""Limits that bite, on whichever hierarchy this machine has; `make vm-test` runs these where it is the unified one."""
+"""Limits that take effect, on this machine's hierarchy; `make vm-test` runs these tests on the unified one."""
 
 import os
 import time
@@ -45,7 +45,7 @@ def test_the_container_sees_its_own_cgroup_as_the_root(host):
 
 
 def test_fork_bomb(host):
-    """It fills its own limit, others go on, and it can be removed."""
+    """It reaches its own limit, others keep running, and it can be removed."""
     bomb = host.start("sh", "-c", "b() { b | b & }; b; sleep 1000", resources=Resources(pids_limit=40))
     deadline = time.monotonic() + 20
     while int(limit(host, bomb, "pids.current", "pids.current")) < 30:
@@ -73,7 +73,7 @@ def test_an_ordinary_end_is_not_for_want_of_memory(host):
 
 
 def test_raw_devices_are_denied(host):
-    """A node may be made, as with Docker, and then not be opened, whatever the capabilities."""
+    """As with Docker, a node can be created but not opened, whatever the capabilities."""
     number = os.stat("/dev/vda").st_rdev if os.path.exists("/dev/vda") else os.stat("/").st_dev
     disc = f"{os.major(number)} {os.minor(number)}"
     script = f"mknod /disc b {disc} && ! dd if=/disc of=/dev/null count=1 && mknod /mem c 1 1 && ! head -c 1 /mem"
@@ -113,7 +113,7 @@ def test_all_processes_end_with_the_first(host):
 
 
 def test_cgroups_that_the_container_made_go_with_it(host):
-    """systemd or a container engine inside makes its own."""
+    """systemd or a container engine inside creates its own."""
     script = """
     cd /sys/fs/cgroup; [ -e cgroup.procs ] || cd pids
     mkdir -p inner/deep; sleep 1000 & echo $! > inner/deep/cgroup.procs
@@ -143,14 +143,14 @@ def test_a_parent_outside_the_cgroup_file_system(host, parent):
 
 
 def test_what_a_killed_session_left_is_removed(host):
-    """Of whatever state root: cgroups without processes, as soon as no start can be using them."""
+    """Cgroups without processes, of any state root, once no start can be using them."""
     record = host.sleep()
     cgroups, name = host.session._group.cgroups, f"composer-{os.getpid():08x}"
     tops = [f"{base}/{name}" for base in cgroups.hierarchies.values()]
     for top in tops:
         os.makedirs(f"{top}/shop/{record.id}/own")
     cgroups.sweep_abandoned()
-    assert all(os.path.isdir(f"{top}/shop/{record.id}/own") for top in tops)  # perhaps it is just starting
+    assert all(os.path.isdir(f"{top}/shop/{record.id}/own") for top in tops)  # it may be starting
     running = handle(host, record).folders.values()
     for place in [place for top in tops for place, _, _ in os.walk(top)] + list(running):
         os.utime(place, (0, 0))

@@ -1,4 +1,4 @@
-"""An engine whose containers are files that a test writes: state and log in a folder each, watched for real."""
+"""An engine whose containers are files that a test writes: a folder with state and log for each, with a real watch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine for terminal tests: `exec` runs the program here, on a pseudo-terminal of its own or our descriptors.
+"""An engine for terminal tests: `exec` runs the program here, on a new pseudo-terminal or our descriptors.
 
 Run as a program it is `composer -p shop exec …` on this engine: `python local_engine.py exec web sh`.
 """

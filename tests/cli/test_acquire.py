@@ -20,7 +20,7 @@ def service(policy="", *, build=False):
 
 
 def image(age=0.0):
-    """One that was got `age` seconds ago, and built long before."""
+    """An image that was pulled `age` seconds ago, and built long before."""
     return ImageRecord(id="sha256:1", created_at=1.0, tagged_at=time.time() - age)
 
 

@@ -1,4 +1,4 @@
-"""Which builds wait for which, and what `pull` leaves out."""
+"""Which builds wait for which, and what `pull` skips."""
 
 from types import SimpleNamespace
 

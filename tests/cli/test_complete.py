@@ -1,4 +1,4 @@
-"""What a shell offers, the scripts that ask for it, the manual page and the examples."""
+"""Completions, the shell scripts that request them, the manual page and the examples."""
 
 import importlib
 import shutil

@@ -47,7 +47,7 @@ def project(tmp_path, monkeypatch):
 
 
 def write(path, text):
-    """As if it had been written long ago, so that the cache believes in it."""
+    """Make it look as if it was written long ago, so that the cache trusts it."""
     before = path.stat().st_mtime_ns if path.exists() else 10**18
     path.write_text(text)
     os.utime(path, ns=(before + 10**9, before + 10**9))
@@ -103,7 +103,7 @@ def test_a_changed_file_is_seen(project, tmp_path, name, text, seen):
     write(project / name, text)
     after = context(tmp_path).desired
     assert seen(after)
-    # Docker Compose's hash does not see what configs and secrets hold; the summary does, and decides (plan/recreation.py).
+    # Docker Compose's hash ignores contents of configs and secrets; the summary decides (plan/recreation.py).
     assert after.services["web"].summary != before.services["web"].summary or name == "included.yaml"
 
 

@@ -68,7 +68,7 @@ def test_a_file_into_a_folder_and_under_a_new_name(source: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["x/../../escaped", "/etc/escaped"])
 def test_an_archive_cannot_leave_the_target(tmp_path: Path, name: str) -> None:
-    """What comes out of a container is not trusted: `..` and absolute names stay inside or are refused."""
+    """Archives from a container are not trusted: `..` and absolute names stay inside or are refused."""
     (tmp_path / "to").mkdir()
 
     def produce(fd: int) -> None:
@@ -101,7 +101,7 @@ def test_a_symbolic_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> Non
 
 
 def test_a_hard_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> None:
-    """A second entry of the same name would write into what the first is a link to."""
+    """A second entry of the same name would write through the link that is the first."""
     (tmp_path / "to").mkdir()
     victim = tmp_path / "victim"
     victim.write_text("untouched")

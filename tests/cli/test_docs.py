@@ -1,4 +1,5 @@
-"""docs/cli.md and README.md say what the command line does: nothing refused that is not, no command or flag that is none."""
+"""docs/cli.md and README.md describe the command line truthfully: what is refused, and only commands and flags that
+exist."""
 
 import importlib
 import json
@@ -23,7 +24,7 @@ def section(title):
 
 
 def first_cells(text):
-    """What is in backticks in the first column of a table."""
+    """The texts in backticks in the first column of a table."""
     for line in text.splitlines():
         if line.startswith("| `"):
             yield from re.findall(r"`([^`]+)`", line.split("|")[1])

@@ -1,4 +1,4 @@
-"""A project whose files were edited: what has the same content is not translated again, and what has not, is."""
+"""A project whose files were edited: only changed content is translated again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ configs:
 
 @pytest.fixture
 def desired(tmp_path, monkeypatch):
-    """What the project in `tmp_path` wants, by a new command each time; the file gets `text`, written long ago."""
+    """The desired state of the project in `tmp_path`, from a new command each time; the file gets `text`, written long
+    ago."""
     monkeypatch.chdir(tmp_path)
     times = iter(range(10**18, 2 * 10**18, 10**9))
 
@@ -142,7 +143,7 @@ secrets: {hidden: {environment: HIDDEN}}
     "conf": "d=1\n",
     ".env": "TAG=1\nHIDDEN=1\n",
 }
-"""A project of every kind of file that loading reads."""
+"""A project with every kind of file that loading reads."""
 
 
 def _states() -> list[tuple[str, dict[str, str], dict[str, str]]]:

@@ -24,7 +24,8 @@ LAST="two words\""""
 
 @pytest.fixture
 def env(tmp_path, monkeypatch, capsys):
-    """`composer env …` in a folder with a project; gives standard output, or standard error when it does not end with 0."""
+    """`composer env …` in a folder with a project; returns standard output, or standard error when it does not exit
+    with 0."""
     monkeypatch.chdir(tmp_path)
     for name in ("COMPOSE_ENV_FILES", "COMPOSE_DISABLE_ENV_FILE", "DB_USER", "TAG"):
         monkeypatch.delenv(name, raising=False)

@@ -40,7 +40,7 @@ class Session:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def until(self, text: bytes) -> bytes:
-        """Read until `text` has been written; what came since the last time."""
+        """Read until `text` has been written; returns the output since the last call."""
         while text not in self.seen:
             try:
                 data = os.read(self.fd, 65536)

@@ -1,4 +1,4 @@
-"""Parsing, and our tables held against docker compose's own list of commands and flags."""
+"""Parsing, and our tables compared with docker compose's own list of commands and flags."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNLISTED = {
     "run": {"labels": "label", "no-TTY": "no-tty", "volumes": "volume"},
     "up": {"y": "yes"},
 }
-"""Names that docker compose takes though no --help shows them: found by trying them on the real program."""
+"""Names that docker compose accepts although no --help shows them: found by trying them on the real program."""
 KINDS = {"bool": "bool", "string": "string", "stringArray": "strings", "list": "strings", "int": "int"}
 
 FLAGS = (
@@ -122,7 +122,7 @@ def command_of(name: str) -> Command:
 
 
 def commands() -> list[Command]:
-    """All of them, those of groups included."""
+    """All commands, including those of groups."""
     modules = (importlib.import_module(module_of(name)) for name in COMMANDS)
     return [command for module in modules for command in commands_of(module)]
 

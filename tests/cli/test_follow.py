@@ -1,4 +1,4 @@
-"""logs, wait, events and the foreground of `up`, on containers that live and die under our hands."""
+"""logs, wait, events and the foreground of `up`, on containers that the tests start and stop."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def output() -> Iterator[Output]:
 
 
 def command(engine: FileEngine, output: Output, name: str, *words: str) -> Callable[[], int]:
-    sys.stdout = output  # here and not in the fixture: pytest captures anew when the test itself begins
+    sys.stdout = output  # not in the fixture: pytest replaces it again when the test begins
     module = importlib.import_module(f"composer.cli.commands.{name}")
     context = Context(parse(GLOBAL, ["-p", "shop"]), open_engine=lambda roots: engine, environ={})  # type: ignore[arg-type, return-value]
     context.declared_services = lambda: {"web", "db"}  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""ps, ls, port, images, volumes, stats: what they print for given containers, in docker compose's form."""
+"""ps, ls, port, images, volumes, stats: their output for given containers, in docker compose's form."""
 
 from __future__ import annotations
 

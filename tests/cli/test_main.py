@@ -1,4 +1,4 @@
-"""The program as a whole: help, exit codes, messages, and what is not imported."""
+"""The program as a whole: help, exit codes, messages, and modules that it must not import."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from engine.store import Store
 
 @pytest.fixture
 def images(box, busybox_rootfs):
-    """Makes images: busybox with another configuration, or a root file system of one's own; gives the id."""
+    """Creates images: busybox with another configuration, or a given root file system; returns the id."""
     store = Store(box.roots)
     made = []
 

@@ -1,4 +1,4 @@
-"""Devices that CDI specifications describe, and what asks for them: devices, gpus, deploy's reservations."""
+"""Devices that CDI specifications describe, and the keys that request them: devices, gpus, deploy's reservations."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""What the members of a CDI specification's containerEdits do, seen from inside a container, and what is refused by name."""
+"""The effects of a CDI specification's containerEdits, seen from inside a container, and the members that are refused
+by name."""
 
 import json
 import subprocess

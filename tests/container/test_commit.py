@@ -1,4 +1,4 @@
-"""Images made of containers."""
+"""Images created from containers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""cp and export, in and out, of running and of stopped containers; and what hostile containers try with them."""
+"""cp and export, in and out, of running and of stopped containers; and attacks by hostile containers."""
 
 import io
 import os
@@ -32,7 +32,7 @@ def archive(**entries):
 
 
 def through(work, data=b""):
-    """Run `work(descriptor)` with the other end of a pipe; gives what it wrote, or feeds it `data`."""
+    """Run `work(descriptor)` with the other end of a pipe; returns what it wrote, or feeds it `data`."""
     read, write = os.pipe()
     theirs, ours = (read, write) if data else (write, read)
     out = bytearray()
@@ -167,7 +167,8 @@ def test_owners(box):
 
 
 def test_links_inside_lead_nowhere_else(box, tmp_path):
-    """CVE-2019-14271's and -2021-30465's class: what a container arranges must not reach the host's files."""
+    """The class of CVE-2019-14271 and CVE-2021-30465: whatever a container prepares, it must not reach the host's
+    files."""
     secret = tmp_path / "secret"
     secret.write_text("secret")
     record = box.start()
@@ -177,7 +178,7 @@ def test_links_inside_lead_nowhere_else(box, tmp_path):
     for path in ("/s", "/d/secret", "/p/secret", f"/up{secret}"):
         with pytest.raises(EngineError):
             taken(box, record, path, follow=True)
-    put(box, record, "/d", archive(x=b"x"))  # a dangling link is replaced, as a file of the name would be
+    put(box, record, "/d", archive(x=b"x"))  # a dangling link is replaced like a file of that name
     put(box, record, "/", archive(s=b"mine"))
     for name in ("../out", "a/../../out"):
         with pytest.raises(Corrupt):

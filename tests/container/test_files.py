@@ -1,4 +1,4 @@
-"""The keys of the specification that say what is in the file system, seen from inside."""
+"""The keys of the specification that determine the file system, seen from inside."""
 
 import os
 import subprocess
@@ -230,7 +230,7 @@ def test_files_of_secrets_and_configs(box, tmp_path):
 
 @pytest.mark.parametrize("target", ["/proc/sys", "/proc/self/environ", "/in/sys"])
 def test_nothing_lies_over_proc(box, tmp_path, target):
-    """CVE-2019-16884: also not by a link of the image's."""
+    """CVE-2019-16884: not through a link in the image either."""
     first = box.start("sh", "-c", "ln -s /proc /in; touch /ready; sleep 1000")
     box.inside(first, "while ! [ -e /ready ]; do sleep 0.01; done")
     image = box.engine.commit(box.group, first.id, "")

@@ -1,4 +1,4 @@
-"""Options of mounts that show only where something is mounted below, or that are the volume's."""
+"""Options of mounts whose effect shows only on mounts below them, and options of volumes."""
 
 import os
 import subprocess

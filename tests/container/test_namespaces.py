@@ -1,4 +1,4 @@
-"""pid, ipc, uts, cgroup and network modes: whose namespaces a container is in."""
+"""pid, ipc, uts, cgroup and network modes: whose namespaces a container uses."""
 
 import os
 
@@ -31,7 +31,7 @@ def test_all_namespaces_are_ones_own(box):
 @pytest.mark.parametrize(("key", "kinds"), [("pid_mode", {"pid"}), ("ipc_mode", {"ipc"}), ("uts_mode", {"uts"}),
                                             ("cgroup_mode", {"cgroup"}), ("network_mode", {"net", "uts"})])  # fmt: skip
 def test_the_hosts(box, key, kinds):
-    # The test session has a mount and a network namespace of its own, which stand for the host's.
+    # The test session has its own mount and network namespaces, which represent the host's.
     ours = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS}
     assert shared(spaces(box.start(**{key: "host"})), ours) == kinds
 

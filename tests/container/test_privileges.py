@@ -13,7 +13,7 @@ STATUS = "awk '/^(CapEff|CapBnd|NoNewPrivs|Seccomp):/{print $2}' /proc/self/stat
 
 
 def held():
-    """What this machine's root has at most."""
+    """The largest set that this machine's root has."""
     with open("/proc/self/status") as file:
         return int(next(line.split()[1] for line in file if line.startswith("CapBnd")), 16)
 
@@ -96,7 +96,7 @@ def test_devices_of_every_container(box):
 def device(tmp_path):
     """Another name of /dev/zero with the number of a device that no container has: kmsg (1:11) is too dear."""
     path = tmp_path / "device"
-    os.mknod(path, stat.S_IFCHR | 0o640, os.makedev(10, 235))  # autofs, which opening does nothing to
+    os.mknod(path, stat.S_IFCHR | 0o640, os.makedev(10, 235))  # autofs; opening it has no effect
     os.chown(path, 3, 4)
     return path
 

@@ -1,4 +1,4 @@
-"""The keys of the specification that say what the process is like, seen from inside."""
+"""The keys of the specification that determine the process, seen from inside."""
 
 import os
 
@@ -118,7 +118,7 @@ def test_tty(box):
 
 
 def test_a_terminal_belongs_to_the_programs_user(box):
-    """Which may open it by its name; its group stays tty."""
+    """The user may open it by its name; its group stays tty."""
     script = "echo by name > $(tty); stat -c '%u:%g %a' $(tty) /dev/console"
     code, text = box.run("sh", "-c", script, tty=True, user="web")
     assert code == 0 and text.split() == ["by", "name", "1000:5", "620", "1000:5", "620"]
@@ -177,6 +177,6 @@ def test_a_ports_default_of_a_container(box):
 
 
 def test_nothing_of_ours_is_open_inside(box):
-    assert box.shell("ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3 is of ls
+    assert box.shell("ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3 belongs to ls
     assert box.shell("tr '\\0' '\\n' < /proc/1/environ | cut -d= -f1 | sort | xargs") == "HOME HOSTNAME PATH"
     assert os.path.basename(box.shell("readlink /proc/1/exe")) == "busybox"

@@ -1,4 +1,4 @@
-"""Limits, as the container's cgroups have them; and what happens when memory is over."""
+"""Limits in the container's cgroups; and what happens when memory runs out."""
 
 import os
 import time
@@ -13,7 +13,7 @@ MB = 1 << 20
 
 
 def read(record, name):
-    """The value of a cgroup file (of v1 or v2, its first that exists), whatever the hierarchy."""
+    """The value of a cgroup file (of v1 or v2, the first that exists), in any hierarchy."""
     with open(f"/proc/{record.state.pid}/cgroup") as file:
         lines = [line.strip().split(":", 2) for line in file]
     controller = name.split(".")[0]

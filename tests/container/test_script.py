@@ -1,4 +1,5 @@
-"""Containers made by a script are what they would be by a fork of the keeper, which still makes what a script cannot."""
+"""Containers started by a script equal those started by a fork of the keeper, which still starts those that a script
+cannot."""
 
 import io
 import re
@@ -76,7 +77,7 @@ def scripted(record, box):
 )
 def test_both_ways_give_the_same(box, fields):
     seen, ways = [], []
-    for score in (0, 1):  # a score is what a script does not set
+    for score in (0, 1):  # a script does not set a score
         record = box.start(**{"network_mode": "none", **fields}, oom_score_adj=score)
         ways.append(scripted(record, box))
         _, out, err = box.exec(record, "sh", "-c", LOOK, user="0")
@@ -91,7 +92,7 @@ def test_both_ways_give_the_same(box, fields):
 
 
 def test_what_it_meets_and_cannot_decide_is_made_by_a_fork(box, images, busybox_rootfs):
-    """A place of a mount that is a link to nowhere."""
+    """A mount's target that is a dangling link."""
     archive = io.BytesIO(busybox_rootfs)
     with tarfile.open(fileobj=archive, mode="a") as tar:
         link = tarfile.TarInfo("etc/resolv.conf")
@@ -126,7 +127,7 @@ def test_what_fails_says_the_same(box, fields, code, words):
 
 
 def test_nobody_has_a_copy_of_the_keeper_or_its_descriptors(box):
-    """All that the process can have from the keeper are its streams."""
+    """The process gets nothing from the keeper except its streams."""
     record = box.start("sh", "-c", "ls -l /proc/1/fd; sleep 1000", network_mode="none")
     assert "composer" not in box.inside(record, "cat /proc/1/maps; ls -l /proc/1/fd /proc/1/exe /proc/1/map_files")
 
@@ -144,7 +145,7 @@ def test_a_script_has_its_limits():
 
 
 def test_many_variables_and_arguments(box):
-    """As much as execve(2) takes."""
+    """As much as execve(2) accepts."""
     wanted = {f"V{number}": "x" * 1000 for number in range(500)}
     assert box.shell("env | grep -c '^V'", environment=wanted, network_mode="none") == "500"
 
@@ -167,7 +168,8 @@ def test_numbers_are_those_of_the_kernels_headers(machine):
 
 @pytest.mark.parametrize("file", ["passwd", "group"])
 def test_names_in_another_file_system_are_no_business_of_the_keeper(box, tmp_path, file):
-    """It would wait, for all its containers, with the one whose file is on a server that does not answer."""
+    """Otherwise one container whose file is on a server that does not answer would block the keeper for all its
+    containers."""
     (tmp_path / file).write_text("web:x:7:8::/:/bin/sh\n")
     mount = Mount(type="bind", source=str(tmp_path / file), target=f"/etc/{file}")
     record = box.start(network_mode="none", mounts=(mount,), user="web" if file == "passwd" else "0:web")

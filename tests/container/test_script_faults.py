@@ -1,4 +1,4 @@
-"""Scripts under attack and faults: hostile images, killed processes, descriptors and memory that are not there."""
+"""Scripts under attack and faults: hostile images, killed processes, lack of descriptors and memory."""
 
 import fcntl
 import gc
@@ -62,7 +62,8 @@ NUMBERS = ["4294967295", "4294967296", "9" * 20, "9" * 5000, "²", "٣"]
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda text: ascii(text[:12]))
 def test_numbers_that_are_none(box, images, busybox_rootfs, number):
-    """They are nobody's: neither root's, by overflow, nor anything that the keeper stumbles over and forgets to answer."""
+    """They name no user: they must neither overflow to root's id, nor crash the keeper or leave a request
+    unanswered."""
     files = {"etc/passwd": f"web:x:{number}:{number}::/:/bin/sh\n", "etc/group": f"staff:x:{number}:\n"}
     image = images(rootfs=changed(busybox_rootfs, files))
     for fields in ({"user": "web"}, {"group_add": ("staff",)}, {"user": number}):
@@ -75,7 +76,8 @@ def test_numbers_that_are_none(box, images, busybox_rootfs, number):
 
 
 def test_a_device_for_a_file_of_names_is_not_opened(box):
-    """A container can make any device and open few; the keeper, which reads the file when it starts again, could open all."""
+    """A container can create any device but open few; the keeper, which reads the file at a restart, could open all of
+    them."""
     record = box.start(network_mode="none")
     assert scripted(record, box)
     box.inside(record, "rm /etc/passwd; mknod /etc/passwd c 240 7")
@@ -99,7 +101,7 @@ def test_a_device_for_a_file_of_names_is_not_opened(box):
     ids=str,
 )
 def test_odd_images(box, images, busybox_rootfs, files):
-    """Whatever an image makes of the places of mounts and of names: both ways find the same."""
+    """Whatever an image puts at the targets of mounts and at names, both ways give the same result."""
     image = images(rootfs=changed(busybox_rootfs, files))
     found = []
     for score in (0, 1):
@@ -116,7 +118,7 @@ def test_odd_images(box, images, busybox_rootfs, files):
 
 
 def test_more_than_a_script_holds(box):
-    """Mounts, deep folders and files: a fork makes what does not fit."""
+    """Mounts, deep folders and files: a fork starts what does not fit."""
     mounts = (
         *(Mount(type="tmpfs", target=f"/many/{number}/deep/er") for number in range(100)),
         Mount(type="file", target="/large", content="x" * 1_000_000),
@@ -126,7 +128,7 @@ def test_more_than_a_script_holds(box):
 
 
 def test_odd_words(box):
-    """What is no UTF-8, quotes, line ends: as it is. Long paths and names."""
+    """Invalid UTF-8, quotes and line ends stay unchanged; long paths and names."""
     deep = "/" + "/".join(["x" * 200] * 15)
     words = ("sh", "-c", 'printf %s "$1$A" | od -An -tx1; pwd | wc -c', "sh", "ä\n'\"\\\u2028\U0001f600")
     wanted = []
@@ -147,9 +149,9 @@ def bundle_of(box, record):
 
 
 def test_who_is_killed_while_it_is_made_is_not_made_again(box, images, busybox_rootfs):
-    """A script that fails is followed by a fork; but not for whom nobody wants any more."""
+    """A script that fails is followed by a fork, unless the container is no longer wanted."""
     image = images(rootfs=changed(busybox_rootfs, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"}))
-    box.start(network_mode="none")  # so that there is a keeper
+    box.start(network_mode="none")  # starts a keeper
     record = box.create("sleep", "1000", image=image, network_mode="none")
     bundle = bundle_of(box, record)
     with control.connect(box.roots.keeper_socket(box.group)) as sock:
@@ -168,7 +170,7 @@ def test_who_is_killed_while_it_is_made_is_not_made_again(box, images, busybox_r
 
 @pytest.mark.parametrize("many", [1, 100])
 def test_sockets_are_those_of_the_process_that_stays(box, many):
-    """Not of the one that had opened its own when it turned out that a script has no room for the mounts."""
+    """Nor those of a container that had opened its own before the mounts turned out not to fit into the script."""
     box.start(network_mode="none")
     pid = keeper(box)
     mounts = tuple(Mount(type="tmpfs", target=f"/many/{number}/deep/er") for number in range(many))
@@ -203,7 +205,7 @@ def test_sockets_are_those_of_the_process_that_stays(box, many):
 
 @pytest.mark.parametrize("score", [0, 1])
 def test_namespaces_are_there_when_the_pid_is_known(box, score):
-    """By whichever way it is made: the network is plugged in by the pid."""
+    """However it is created: the network is connected by the pid."""
     box.start(network_mode="none")
     record = box.create("sleep", "1000", network_mode="none", oom_score_adj=score)
     bundle = bundle_of(box, record)
@@ -240,7 +242,7 @@ def test_a_start_before_it_is_made_is_refused(box):
 
 
 def test_a_keeper_keeps_nothing_of_what_it_has_started(box, images, busybox_rootfs):
-    """Neither descriptors nor memory: of scripts that ran, that failed, and that a fork followed."""
+    """Neither descriptors nor memory leak, from scripts that ran, that failed, or that a fork followed."""
     image = images(rootfs=changed(busybox_rootfs, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"}))
 
     def round_of_starts():
@@ -267,7 +269,7 @@ def test_a_keeper_keeps_nothing_of_what_it_has_started(box, images, busybox_root
 
 
 def test_a_container_that_has_ended_is_no_object(tmp_path):
-    """It does not wait for the garbage collector, which comes once in a thousand containers."""
+    """It does not wait for the garbage collector, which runs once in a thousand containers."""
     path = tmp_path / "bundle.json"
     path.write_text(
         json.dumps({"log": {"format": ""}, "run_folder": str(tmp_path), "process": {"tty": False, "stdin": False}})
@@ -322,7 +324,7 @@ os.waitpid(pid, 0)
 
 @pytest.mark.parametrize("place", [0, 3, 4, 5])
 def test_wherever_the_program_is_open(place):
-    """Where the process finds its script and its channel, too."""
+    """Even at the numbers where the process expects its script and its channel."""
     command = [sys.executable, "-c", SPAWN, str(place)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert (done.stdout, done.stderr) == ("told", "")
@@ -347,7 +349,7 @@ assert os.listdir("/proc/self/fd") == before
 @pytest.mark.skipif(not os.path.exists("/proc/sys/vm/memfd_noexec"), reason="Linux 6.3")
 @pytest.mark.root
 def test_programs_in_memory_may_be_forbidden():
-    """It is found out before a process is made for nothing."""
+    """This is detected before a process is created in vain."""
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", FORBIDDEN]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (
@@ -357,7 +359,7 @@ def test_programs_in_memory_may_be_forbidden():
 
 
 def test_no_memory_for_a_script_is_an_error(monkeypatch):
-    """It may come in the middle; a mapping would have been the end of the keeper (SIGBUS)."""
+    """It may happen at any point; with a mapping, the keeper would have died of SIGBUS."""
     script = Script()
     script.call("setsid")
     monkeypatch.setattr(os, "pwrite", lambda fd, content, place: len(content) // 2)

@@ -1,4 +1,4 @@
-"""What a container uses, as the kernel counts it."""
+"""A container's resource usage, as the kernel counts it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Files that change all at once."""
+"""Files that change atomically."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A background process: what it gets of ours, and what it does not."""
+"""A background process: what it inherits from us, and what it does not."""
 
 import os
 
@@ -6,7 +6,7 @@ from engine.background import READY, Background, spawn
 
 
 def test_it_has_the_descriptors_that_it_was_given_and_no_other(tmp_path):
-    """A shell leaves the pipe of `> >(tee log)` open for us: its reader waits until everyone has closed it."""
+    """A shell passes us the open pipe of `> >(tee log)`: its reader waits until every process has closed it."""
     read, write = os.pipe()
     os.set_inheritable(write, True)
     script = f"ls /proc/self/fd >&2; printf 1 >&{READY}"
@@ -20,4 +20,4 @@ def test_it_has_the_descriptors_that_it_was_given_and_no_other(tmp_path):
     assert os.read(read, 1) == b""
     os.close(read)
     with open(path, encoding="ascii") as file:
-        assert set(file.read().split()) <= {"0", "1", "2", "3", "4"}  # 4: of ls itself
+        assert set(file.read().split()) <= {"0", "1", "2", "3", "4"}  # 4 belongs to ls

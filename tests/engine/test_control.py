@@ -39,7 +39,7 @@ def test_only_one(path):
 
 def test_the_next_one_waits_until_the_last_has_left(path):
     lock = control.claim(path)
-    control.listen(path).close()  # it does not listen any more, and still holds the lock
+    control.listen(path).close()  # it no longer listens, but still holds the lock
     process = subprocess.Popen([sys.executable, "-c", LISTEN.format(path)], stdout=subprocess.PIPE, text=True)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)
@@ -58,7 +58,7 @@ def test_a_dead_ones_socket_is_replaced(path):
 
 
 def test_the_folder_may_go_while_we_come(path, monkeypatch):
-    """Who leaves removes it between the moment in which we find it and that in which we open a file there."""
+    """An exiting process removes it after we have found it and before we open a file there."""
     make, left = os.makedirs, ["after it was made", "before it was looked at"]
 
     def makedirs(name, **options):

@@ -11,7 +11,7 @@ from engine.poll import readable, writable
 
 @pytest.fixture
 def pipe():
-    """A pipe whose numbers select(2) would refuse."""
+    """A pipe whose descriptor numbers select(2) would refuse."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 4096), limits[1]))
     low = os.pipe()

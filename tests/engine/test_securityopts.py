@@ -1,4 +1,4 @@
-"""Every value of security_opt is understood or refused."""
+"""Every value of security_opt is honoured or refused."""
 
 import pytest
 

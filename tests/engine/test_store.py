@@ -1,4 +1,4 @@
-"""The database's file over time: one of an older composer is brought up to date, one of a newer refused."""
+"""The database's file across releases: an older release's is migrated, a newer release's is refused."""
 
 import gc
 import os
@@ -59,7 +59,7 @@ def test_a_newer_one_is_refused(roots):
 
 
 def test_several_make_it_at_once(tmp_path):
-    """Who changes the journal's mode is told to try again rather than to wait."""
+    """A process that changes the journal's mode gets an error to try again, and does not wait."""
 
     def make(roots, gate):
         gate.wait()

@@ -1,4 +1,5 @@
-"""A full disc locks nobody out: what stops and removes works, the rest fails by name and leaves what was there."""
+"""A full disk does not lock the user out: stopping and removing work; other commands fail with the reason and change
+nothing."""
 
 import contextlib
 import io
@@ -29,7 +30,7 @@ volumes: {data: {}}
 
 
 def fill(path):
-    """Write to a file until the disc is full."""
+    """Write to a file until the disk is full."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with contextlib.suppress(OSError):
         while True:
@@ -39,7 +40,7 @@ def fill(path):
 
 @pytest.fixture
 def project(tmp_path, busybox_rootfs):
-    """The command line with roots on a disc of 48 MiB that is full of others' files, but for what runs already."""
+    """The command line with roots on a disk of 48 MiB, which other files fill once the project is running."""
     own = Roots(str(tmp_path / "state"), str(tmp_path / "run"))
     os.mkdir(own.state, 0o700)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", own.state], check=True)
@@ -102,7 +103,7 @@ def test_everything_can_be_removed_at_once(project):
 
 
 def test_what_cannot_start_again_is_not_stopped(project):
-    """Somebody else eats the reserve as soon as it is given back: nothing is stopped that would not come back."""
+    """Another process fills the reserve as soon as we free it: nothing is stopped that could not be restarted."""
     project("kill", "greedy")
     os.truncate(f"{project.own.state}/reserve", 4 << 20)
     fill(f"{project.own.state}/others")

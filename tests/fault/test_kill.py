@@ -1,6 +1,7 @@
-"""kill -9 of the command, the supervisor or the keeper, at chosen moments: the next `up` or `down -v` puts it right.
+"""kill -9 of the command, the supervisor or the keeper, at chosen moments: the next `up` or `down -v` repairs
+everything.
 
-That nothing is left after `down -v` is for the `composer` fixture to find out.
+The `composer` fixture checks that nothing is left after `down -v`.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ def check(composer):
 
 @pytest.fixture(params=["up", "down"])
 def repaired(request, composer):
-    """Repair by the next command, and look."""
+    """Repair by the next command, and check the result."""
 
     def repair():
         if request.param == "up":
@@ -51,7 +52,7 @@ def repaired(request, composer):
     with contextlib.suppress(OSError):
         os.rmdir(
             f"{composer.roots.groups}/{composer.name}"
-        )  # made to be watched; `up` may have died before it came so far
+        )  # created so that it can be watched; `up` may die before it gets there
 
 
 @pytest.mark.parametrize("victim", (*VICTIMS, ALL))
@@ -84,7 +85,7 @@ def test_during_down(composer, name, victim, repaired):
 
 @pytest.mark.parametrize("victims", [("command",), ("supervisor",), ("command", "supervisor", "keeper")])
 def test_a_stop_that_was_interrupted(composer, victims):
-    """A program that has been asked to end and still runs is not what `up` leaves behind."""
+    """`up` does not leave behind a program that was asked to stop and still runs."""
     script = "trap 'echo ending; sleep 0.5; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
     web = {"image": "busybox", "command": ["sh", "-c", script], "stop_grace_period": "20s"}
     composer.write(compose=json.dumps({"services": {"web": web}}))
@@ -114,7 +115,7 @@ def test_containers_live_on(composer, victim):
 
 
 def test_down_of_nothing_removes_what_killed_builds_left(composer):
-    """One that was killed between two steps has the builds' network without a lease."""
+    """A build that was killed between two steps has the builds' network, but no lease."""
     left = f"{composer.roots.run}/build-{'0' * 12}"
     os.makedirs(left)
     store = Store(composer.roots)
@@ -142,7 +143,7 @@ def test_both_at_once(composer, repaired):
 
 
 def test_output_outlives_both(composer):
-    """A container holds its own output FIFO open: what it writes while nobody reads is there for the next keeper."""
+    """A container holds its own output FIFO open: the next keeper reads what it writes in the meantime."""
     count = "i=0; while [ $$i -lt 300 ]; do echo $$i; i=$$((i+1)); usleep 5000; done; exec sleep 1000"
     composer.write(compose=f"services: {{db: {{image: busybox, init: true, command: [sh, -c, {json.dumps(count)}]}}}}")
     composer("up", "-d")
@@ -157,7 +158,7 @@ def test_output_outlives_both(composer):
 
 @pytest.mark.parametrize("command", ["up", "exec"])
 def test_an_upgrade(composer, command):
-    """Supervisor and keeper that were started by another release are replaced by what needs them; containers live on."""
+    """A command that needs a supervisor and keeper replaces those of another release; containers keep running."""
     composer("up", "-d")
     before = {c["ID"] for cs in composer.ps().values() for c in cs}
     old = find(composer, "supervisor") + find(composer, "keeper")

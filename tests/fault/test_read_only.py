@@ -1,4 +1,5 @@
-"""A file system that the kernel has made read-only after an error: what runs can be stopped, the rest fails by name."""
+"""A file system that the kernel made read-only after an error: running containers can be stopped; the rest fails with
+the reason."""
 
 import io
 import os
@@ -23,7 +24,7 @@ services: {one: *s, two: *s, three: *s}
 
 @pytest.fixture
 def project(tmp_path, busybox_rootfs):
-    """The command line with a state root on an ext4 of its own, `abort` of which is what an error of its disc does."""
+    """The command line with a state root on a separate ext4; `abort` does to it what a disk error does."""
     disc, own = tmp_path / "disc", Roots(str(tmp_path / "state"), str(tmp_path / "run"))
     os.mkdir(own.state, 0o700)
     with open(disc, "wb") as file:

@@ -1,4 +1,4 @@
-"""SIGSTOP for the keeper: commands say what they wait for, and those that end something are not held up."""
+"""SIGSTOP for the keeper: commands report what they wait for, and those that stop something are not blocked."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from tests.fault.victims import find
 
 @pytest.fixture
 def stopped(composer):
-    """The pid of the keeper of a running project, which is stopped."""
+    """The pid of a running project's keeper, which is stopped."""
     web = {"image": "busybox", "command": ["sleep", "1000"], "stop_grace_period": "0s", "network_mode": "none"}
     composer.write(compose=json.dumps({"services": {"web": web}}))
     composer("up", "-d")

@@ -1,8 +1,7 @@
-"""Kills at random: processes of ours, killed some time into any command, as often as COMPOSER_KILLS says (20).
+"""Random kills of our processes, at some point in any command, COMPOSER_KILLS times (20).
 
-Each round ends with what a user does next, `up` or `down -v`, and looks whether that put everything right. `make kill-storm`
-does 200 rounds. All rounds are done; those that ended badly are shown together.
-"""
+Each round ends with what a user would do next, `up` or `down -v`, and checks that this repaired everything. `make
+kill-storm` runs 200 rounds. A failed round does not stop the others; all failures are shown together."""
 
 import json
 import os
@@ -37,7 +36,7 @@ VICTIMS = (
     ("command", "supervisor", "keeper"),
 )
 LATEST = 0.8
-"""Seconds after which the last kill comes: about what the longest command takes."""
+"""The latest time of a kill in seconds: about the duration of the longest command."""
 BUILT = {
     "build": {
         "dockerfile_inline": "FROM busybox\nRUN sleep 0.1; echo 1 > /1\nRUN sleep 0.1; echo 2 > /2\nCOPY . /here"
@@ -47,9 +46,9 @@ BUILT = {
 
 
 def begun(composer, words):
-    """Start the command, kill something meanwhile, and wait for its end; what to say about it."""
+    """Start the command, kill a process meanwhile, and wait for the command to exit; returns a description."""
     command = composer.start(*words)
-    # Not a wait for something: the moment of the kill.
+    # No wait for an event: this chooses the time of the kill.
     time.sleep(composer.chance.uniform(0, LATEST))
     victims = composer.chance.choice(VICTIMS)
     killed = [victim for victim in victims if kill(composer, victim, command)]
@@ -58,7 +57,7 @@ def begun(composer, words):
 
 
 def mended(composer, before):
-    """Do what a user does next; it must put everything right."""
+    """Do what a user would do next; it must repair everything."""
     if composer.chance.random() < 0.5:
         composer("up", "-d")
         check(composer)

@@ -1,4 +1,4 @@
-"""Finds a project's processes and kills them at the moment when something is seen to happen."""
+"""Finds a project's processes, and kills them when it observes an event."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def find(composer, victim):
 
 
 def kill(composer, victim, command=None):
-    """kill -9 of the command, the supervisor or the keeper; True when there was one."""
+    """kill -9 of the command, the supervisor or the keeper; True if it existed."""
     if victim == "command":
         command.kill()
         command.wait()
@@ -50,7 +50,7 @@ def kill(composer, victim, command=None):
 
 
 def serving(composer, seconds=20):
-    """Wait until there is a supervisor that has adopted what runs: it hangs up on who says nothing."""
+    """Wait until a supervisor has adopted the running containers: it then hangs up on a silent client."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -59,13 +59,13 @@ def serving(composer, seconds=20):
                 sock.shutdown(socket.SHUT_WR)
                 sock.recv(1)
             return
-        except (ConnectionError, FileNotFoundError) as error:  # or is just being replaced
+        except (ConnectionError, FileNotFoundError) as error:  # or is being replaced
             assert time.monotonic() < deadline, error
-            time.sleep(0.01)  # there is no event for a socket that nobody listens at
+            time.sleep(0.01)  # there is no event for a socket without a listener
 
 
 class Moment:
-    """Waits until a file with a certain name is written or made below the project's folders."""
+    """Waits until a file with a certain name is created or written below the project's folders."""
 
     def __init__(self, composer, name):
         self.name = name
@@ -75,7 +75,7 @@ class Moment:
         self.watch = TreeWatch(folders, skip=lambda path: os.path.basename(path) in ("upper", "work"))
 
     def wait(self, command, seconds=20):
-        """False when the command ended without it."""
+        """False if the command exits without it."""
         deadline = time.monotonic() + seconds
         descriptor = os.pidfd_open(command.pid)
         try:

@@ -1,4 +1,4 @@
-"""Copies of trees, compared entry by entry; and with somebody who replaces what appears."""
+"""Copies of trees, compared entry by entry; also under attack by a process that replaces new entries."""
 
 import contextlib
 import os
@@ -118,7 +118,7 @@ while True:
 
 @contextlib.contextmanager
 def swapping(folder, victim):
-    """Somebody who puts a link to `victim` in the place of whatever appears in `folder`."""
+    """An attacker that replaces each new entry of `folder` by a link to `victim`."""
     process = subprocess.Popen([sys.executable, "-c", SWAP, folder, victim], stdout=subprocess.PIPE)
     process.stdout.readline()
     try:

@@ -8,7 +8,7 @@ from tests.deep import make_deep
 
 
 def test_a_moved_directory_does_not_lead_out(root):
-    """ ".." of a directory that was moved up is above the tree."""
+    """ ".." of a directory that was moved up leads out of the tree."""
     path, fd = root
     make_deep(fd, 60)
     with Descent(fd) as walk:

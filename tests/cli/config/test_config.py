@@ -30,7 +30,7 @@ UNORDERED = ("networks.txt", "volumes.txt", "models.txt", "images.txt")
 
 @pytest.fixture
 def config(monkeypatch, capsys):
-    """`composer … config …` in a project's folder; gives standard output, or standard error when it ends with 1."""
+    """`composer … config …` in a project's folder; returns standard output, or standard error when it exits with 1."""
 
     def run(folder, *words, options=(), code=0, **environ):
         monkeypatch.chdir(folder)

@@ -1,4 +1,5 @@
-"""What looks like a secret, in values, in text, in files. The values are put together here, so that no scanner finds them."""
+"""What looks like a secret, in values, text and files. The values are assembled here, so that no scanner reports
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compose file's text as it is published: only the names of its neighbours change."""
+"""A compose file's text as it is published: only the names of other files change."""
 
 from __future__ import annotations
 

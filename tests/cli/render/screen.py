@@ -1,4 +1,4 @@
-"""A small terminal: what is on the screen after some output (the control sequences that we write, no others)."""
+"""A small terminal: the content of the screen after some output. It knows only the control sequences that we write."""
 
 from __future__ import annotations
 

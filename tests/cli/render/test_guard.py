@@ -1,4 +1,4 @@
-"""What is foreign cannot act on the terminal, wherever it is printed."""
+"""Untrusted text cannot control the terminal, wherever it is printed."""
 
 import io
 import json

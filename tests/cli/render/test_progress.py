@@ -1,4 +1,4 @@
-"""Live progress on a real pseudo-terminal, and what is written where there is none."""
+"""Live progress on a real pseudo-terminal, and the output without one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Screen = screen_class()
 
 
 class Terminal:
-    """A pseudo-terminal of a size; `written` is what has been sent to it."""
+    """A pseudo-terminal of a given size; `written` is the output sent to it."""
 
     def __init__(self, columns: int, rows: int = 24) -> None:
         self.master, slave = os.openpty()

@@ -23,7 +23,8 @@ def arrived():
 
 
 def elsewhere(number):
-    """Deliver a signal so that it interrupts nothing that the main thread waits for, as one does that arrives just before."""
+    """Deliver a signal without interrupting the main thread's system call, like a signal that arrives just before the
+    call."""
     thread = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), number))
     thread.start()
     thread.join()

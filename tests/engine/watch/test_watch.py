@@ -1,4 +1,4 @@
-"""Watching on the real kernel: each test waits for the descriptor, never for time."""
+"""Watching on the real kernel: each test waits for the descriptor, and never sleeps."""
 
 from __future__ import annotations
 
