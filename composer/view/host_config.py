@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from composer.plan.labels import AUTOREMOVE
-from engine.spec import sealed_paths
+from engine.spec import masked_paths
 
 if TYPE_CHECKING:
     from engine.spec.container import BlkioRule, ContainerSpec, Mount, PortBinding
@@ -56,7 +56,7 @@ def _specified(spec: ContainerSpec) -> dict[str, Any]:
         "Isolation": "",
         "Links": None,
         "LogConfig": {"Type": spec.logging.driver or "json-file", "Config": dict(spec.logging.options)},
-        "MaskedPaths": list(sealed_paths.masked(spec)) or None,
+        "MaskedPaths": list(masked_paths.masked(spec)) or None,
         "Mounts": [_mount(mount) for mount in spec.mounts if not _is_bind(mount) and mount.type in _MOUNTS] or None,
         "NetworkMode": spec.network_mode or (spec.networks[0].network if spec.networks else "none"),
         "OomScoreAdj": spec.oom_score_adj,
@@ -64,7 +64,7 @@ def _specified(spec: ContainerSpec) -> dict[str, Any]:
         "PortBindings": port_bindings(spec.ports),
         "Privileged": spec.privileged,
         "PublishAllPorts": False,
-        "ReadonlyPaths": list(sealed_paths.read_only(spec)) or None,
+        "ReadonlyPaths": list(masked_paths.read_only(spec)) or None,
         "ReadonlyRootfs": spec.read_only,
         "RestartPolicy": {"Name": spec.restart.policy, "MaximumRetryCount": spec.restart.max_retries},
         "Runtime": "runc",

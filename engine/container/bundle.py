@@ -25,7 +25,7 @@ from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import mountpoints, overlay
 from engine.kernel import idmap
 from engine.net import redirect
-from engine.spec import sealed_paths, securityopts
+from engine.spec import masked_paths, securityopts
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import Info
@@ -75,8 +75,8 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "mounts": mounts.entries(spec, facts, spaces),
         "devices": facts.devices,
         "privileged": spec.privileged,
-        "masked_paths": list(sealed_paths.masked(spec)),
-        "read_only_paths": list(sealed_paths.read_only(spec)),
+        "masked_paths": list(masked_paths.masked(spec)),
+        "read_only_paths": list(masked_paths.read_only(spec)),
         "sysctls": _sysctls(spec, spaces),
         "cgroup_procs": facts.cgroup_procs,
         "oom_files": facts.oom_files,

@@ -103,7 +103,7 @@ def _listing(context: Context, args: Args, records: list[ContainerRecord]) -> st
             minimum=MINIMUM,
         )
     from composer.cli.render.gojson import compact
-    from composer.cli.render.template import format_rows
+    from composer.cli.render.row_template import format_rows
 
     if chosen == "raw":
         chosen = RAW

@@ -123,7 +123,7 @@ def _text(args: Args, rows: list[tuple[ContainerRecord, ContainerStats | None, f
                  for view in views]  # fmt: skip
         return table([HEADERS, *cells], minimum=MINIMUM)
     from composer.cli.render.gojson import compact
-    from composer.cli.render.template import format_rows
+    from composer.cli.render.row_template import format_rows
 
     if args.format == "json":
         return "".join(f"{compact(dict(sorted(view.items())))}\n" for view in views)

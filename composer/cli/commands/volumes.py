@@ -41,7 +41,7 @@ def run(context: Context, args: Args) -> int:
         print(table(rows, minimum=MINIMUM), end="")
     else:
         from composer.cli.render.gojson import compact
-        from composer.cli.render.template import format_rows
+        from composer.cli.render.row_template import format_rows
 
         views = [_view(volume) for volume in volumes]
         if args.format == "json":

@@ -32,7 +32,7 @@ def listing(template: str, rows: Sequence[Row], headers: Mapping[str, str], colu
         lines = [[one_line(str(row[name])) for name in columns] for row in rows]
         return table([[headers[name] for name in columns], *lines], minimum=MINIMUM)
     from composer.cli.render.gojson import compact
-    from composer.cli.render.template import format_rows
+    from composer.cli.render.row_template import format_rows
 
     if template == "json":
         return "".join(f"{compact(dict(sorted(row.items())))}\n" for row in rows)

@@ -21,11 +21,11 @@ from engine.keeper.child import (
     dns,
     init,
     kernel_settings,
+    masked_paths,
     mounts,
     namespaces,
     process,
     rootfs,
-    sealing,
     standard_streams,
     terminal,
 )
@@ -90,7 +90,7 @@ def _settings(kernel: Kernel, progress: Progress, *, plugged: bool) -> None:
     """Write sysctls, then make them read-only; after the network is connected if one may belong to an interface."""
     if plugged is kernel_settings.wait_for_network(progress.bundle):
         kernel_settings.apply(kernel, progress.bundle["sysctls"])
-        sealing.seal(kernel, progress.bundle)
+        masked_paths.seal(kernel, progress.bundle)
 
 
 def _early_settings(kernel: Kernel, progress: Progress) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from composer.cli.render.ansi import uncoloured
 from composer.cli.render.guard import Guarded, raw
 from composer.cli.render.progress import JsonProgress, PlainProgress, State
+from composer.cli.render.row_template import format_rows
 from composer.cli.render.table import table
-from composer.cli.render.template import format_rows
 from composer.cli.render.terminal import TtyProgress
 from composer.load.printable import one_line, screened
 
