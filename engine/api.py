@@ -462,6 +462,11 @@ class Engine:
 
         return ExecProcess(self.roots, group, container_id, spec, stdio)
 
+    def check_user(self, group: str, container_id: str, user: str) -> None:
+        from engine.container.user import check_user
+
+        check_user(self._images, self._container(group, container_id), user)
+
     def attach(self, group: str, container_id: str, *, stdin: bool = True) -> AttachedProcess:
         from engine.session.process import AttachedProcess
 

@@ -479,6 +479,11 @@ class Streams(Protocol):
         `stdio` (-1: the null device instead), which do not enter the container and may be closed at once."""
         ...
 
+    def check_user(self, group: str, container_id: str, user: str) -> None:
+        """Raise InvalidSpec if a running container's /etc/passwd and /etc/group do not have this user, and
+        OperationFailed if they cannot be read. They are not read where that could block: then only a start tells."""
+        ...
+
     def attach(self, group: str, container_id: str, *, stdin: bool = True) -> Process:
         """The container's first process; output from now on, and with `stdin` also input if its stdin is open."""
         ...

@@ -149,3 +149,32 @@ def test_a_client_that_goes_leaves_the_process_alone(running):
     while running.get(f"/exec/{one}/json")["Running"]:
         pass
     assert code(running, one) == 6
+
+
+@pytest.mark.parametrize(
+    ("user", "missing"),
+    [
+        ("nobody2", "unable to find user nobody2: no matching entries in passwd file"),
+        ("0:nobody2", "unable to find group nobody2: no matching entries in group file"),
+    ],
+)
+def test_an_unknown_user_is_refused_before_the_start(running, user, missing):
+    body = {"Cmd": ["true"], "User": user, "AttachStdout": True}
+    assert running.refused("POST", "/containers/api-exec/exec", body) == (400, missing)
+
+
+def test_a_user_that_is_gone_at_the_start(running):
+    Stream(running, f"/exec/{make_exec(running, 'sh', '-c', 'echo brief:x:70:70::/: >> /etc/passwd')}/start").rest()
+    one, two = (make_exec(running, "true", User="brief") for _ in range(2))
+    Stream(running, f"/exec/{make_exec(running, 'sed', '-i', '/^brief:/d', '/etc/passwd')}/start").rest()
+    missing = "unable to find user brief: no matching entries in passwd file"
+    assert Stream(running, f"/exec/{one}/start").streams() == (f"{missing}\r\n".encode(), b"")
+    assert running.refused("POST", f"/exec/{two}/start", {"Detach": True}) == (400, missing)
+    assert code(running, one) == code(running, two) == 126
+
+
+def test_a_detached_start_reports_what_cannot_be_executed(running):
+    one = make_exec(running, "nosuch")
+    status, message = running.refused("POST", f"/exec/{one}/start", {"Detach": True})
+    assert status == 400 and 'exec: "nosuch": executable file not found in $PATH' in message
+    assert code(running, one) == 127

@@ -25,7 +25,8 @@ from composer.serve.docker.streams import Pump, frames, stream_type
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
 from composer.view import lookup
-from engine.errors import EngineError, StartFailed
+from composer.view.start_errors import words
+from engine.errors import EngineError, InvalidSpec, OperationFailed
 from engine.spec.container import ExecSpec
 from engine.spec.state import Status
 
@@ -120,10 +121,21 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         tty=bool(wanted.tty),
         privileged=bool(wanted.privileged),
     )
+    if spec.user:
+        await to_thread.run_sync(_check_user, server, record, spec.user, limiter=server.threads)
     made = Exec(record, wanted, spec)
     server.execs[made.id] = made
     server.journal.container(f"exec_create: {_line(spec)}", record, execID=made.id)
     return Reply({"Id": made.id}, status=201)
+
+
+def _check_user(server: Server, record: ContainerRecord, user: str) -> None:
+    """As Docker does, refuse an unknown user here: to clients, an error of the start is a failed upgrade."""
+    try:
+        with contextlib.suppress(OperationFailed):  # if it prevents the start, that says so
+            server.open_engine().check_user(record.group, record.id, user)
+    except InvalidSpec as error:
+        raise HTTPError(400, words(error.message, name="", endpoint="")) from None
 
 
 async def start(server: Server, request: Request, exchange: Exchange) -> Reply | None:
@@ -136,7 +148,10 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
             raise HTTPError(409, f"exec command {made.id} has already run")
         made.started = True
         server.journal.container(f"exec_start: {_line(made.spec)}", record, execID=made.id)
-        await server.tasks.start(_alone, server, made)
+        try:
+            await server.tasks.start(_alone, server, made)
+        except EngineError as error:
+            raise HTTPError(400, _failed(made, error)) from error
         return Reply()
     server.journal.container(f"exec_start: {_line(made.spec)}", record, execID=made.id)
     # The client decides now whether it wants frames, whether or not the process has a terminal.
@@ -155,11 +170,16 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         else:
             await _piped(server, made, raw)
     except EngineError as error:
-        code = getattr(error, "exit_code", 126)
-        made.exit_code = code if code in (126, 127) else 126
-        await raw.send(_said(f"{error.message}\r\n", tty=tty))
+        await raw.send(_said(f"{_failed(made, error)}\r\n", tty=tty))
     await raw.end()
     return None
+
+
+def _failed(made: Exec, error: EngineError) -> str:
+    """Why the process could not start; its exit code tells whether the program was found."""
+    code = getattr(error, "exit_code", 126)
+    made.exit_code = code if code in (126, 127) else 126
+    return words(error.message, name="", endpoint="")
 
 
 def _line(spec: ExecSpec) -> str:
@@ -188,12 +208,7 @@ async def _ended(server: Server, made: Exec, process: Process) -> None:
 
 async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -> None:
     """Run without a client: the streams are the null device."""
-    try:
-        process = await _open(server, made, NOBODY)
-    except StartFailed as error:
-        made.exit_code = error.exit_code
-        task_status.started()
-        return
+    process = await _open(server, made, NOBODY)
     task_status.started()
     try:
         await _ended(server, made, process)

@@ -43,17 +43,23 @@ def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
         raise OperationFailed("read", path, error.errno, detail=os.strerror(error.errno)) from error
     try:
         status = os.fstat(found)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3):
+            return []  # a bind of /dev/null hides the image's names
+        # Do not even open a device: the keeper may open devices that the container can only create. No process of the
+        # container runs yet that could replace the file. When one does run, we already have the container's restrictions,
+        # or with `quick` the host's /proc, where we open the very file that we have seen.
+        if not stat.S_ISREG(status.st_mode):
+            raise OperationFailed("read", path, detail="it is not a regular file")
+        if quick and status.st_size > _QUICK:
+            raise Slow(path)
+        if quick:
+            fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        else:
+            fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve=resolve)
+    except OSError as error:
+        raise OperationFailed.of("read", path, error) from error
     finally:
         os.close(found)
-    if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3):
-        return []  # a bind of /dev/null hides the image's names
-    # Do not even open a device: the keeper may open devices that the container can only create. No process of the
-    # container runs yet that could replace the file. When one does run, we already have the container's restrictions.
-    if not stat.S_ISREG(status.st_mode):
-        raise OperationFailed("read", path, detail="it is not a regular file")
-    if quick and status.st_size > _QUICK:
-        raise Slow(path)
-    fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve=resolve)
     try:
         with open(fd, "rb") as file:
             text = file.read(_LIMIT).decode("utf-8", "surrogateescape")
