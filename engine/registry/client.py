@@ -51,7 +51,8 @@ class Client:
         """The manifest for a tag or digest: its bytes, media type and digest, verified. Raises NotFound, Corrupt."""
         headers = {"Accept": ", ".join(ACCEPTED)}
         with self._request("GET", f"{self._root}/manifests/{pinned}", headers=headers) as response:
-            self._expect(response, (200,), f"manifest {self.reference.familiar}")
+            part = None if pinned == self.reference.pinned else ("manifest", pinned)
+            self._responses.expect(response, (200,), f"manifest {self.reference.familiar}", part=part)
             body = self._responses.read(response, MANIFEST_LIMIT)
             digest = digest_of(body)
             promised = pinned if pinned.startswith("sha256:") else response.headers.get("Docker-Content-Digest", digest)
@@ -62,7 +63,8 @@ class Client:
     def blob(self, digest: str, size: int) -> bytes:
         """A small blob, verified. Raises NotFound, RegistryError, Corrupt."""
         with self._request("GET", f"{self._root}/blobs/{digest}") as response:
-            self._expect(response, (200,), f"blob {digest} of {self.reference.familiar}")
+            subject = f"blob {digest} of {self.reference.familiar}"
+            self._responses.expect(response, (200,), subject, part=("blob", digest))
             body = self._responses.read(response, size)
         if len(body) != size or digest_of(body) != digest:
             raise Corrupt(f"blob {digest} of {self.reference.familiar} is not what its manifest says")

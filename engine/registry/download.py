@@ -49,7 +49,8 @@ def _once(repository: Repository, writer: BlobWriter, progress: Callable[[int], 
         headers["Range"] = f"bytes={writer.written}-"
     url = place or f"{repository.root}/blobs/{writer.digest}"
     with repository.request("GET", url, headers=headers, authorize=not place) as response:
-        repository.responses.expect(response, (200, 206), f"blob {writer.digest} of {repository.reference.familiar}")
+        subject = f"blob {writer.digest} of {repository.reference.familiar}"
+        repository.responses.expect(response, (200, 206), subject, part=("blob", writer.digest))
         started = response.headers.get("Content-Range", "").startswith(f"bytes {writer.written}-")
         if writer.written and not (response.status == 206 and started):
             writer.restart()

@@ -30,15 +30,22 @@ class Responses:
             raise RegistryError(f"{self.reference.registry} sent a response of more than {limit} bytes")
         return data
 
-    def expect(self, response: Response, statuses: tuple[int, ...], subject: str) -> None:
-        """Raise NotFound or RegistryError if the status is not one of `statuses`."""
+    def expect(
+        self, response: Response, statuses: tuple[int, ...], subject: str, *, part: tuple[str, str] | None = None
+    ) -> None:
+        """Raise NotFound or RegistryError if the status is not one of `statuses`. What a 404 says to be missing is a part
+        of the image (its kind, blob or manifest, and its digest), or the image itself."""
         status = response.status
         if status in statuses:
             return
         said = self._message(response)
         registry = self.reference.registry
         if status == 404:
-            raise NotFound("image", self.reference.familiar, hint=f"{registry} says: {said or 'not found'}")
+            hint = f"{registry} says: {said or 'not found'}"
+            if part:
+                hint += "\nThe registry has the image, but not this part of it. Push the image again."
+                raise NotFound(part[0], f"{part[1]} of {self.reference.familiar}", hint=hint)
+            raise NotFound("image", self.reference.familiar, hint=hint)
         if status in (401, 403):
             hint = "The image may be private or not exist. Credentials are read from ~/.docker/config.json."
             raise RegistryError(f"access to {subject} denied by {registry}: {said or status}", status=status, hint=hint)

@@ -96,7 +96,21 @@ def test_a_registry_without_the_layer(serve, handler, images, content):
         def blob(self, name):
             self.answer(b"{}", 404) if self.is_layer(name) else super().blob(name)
 
-    pull_fails(images, serve(Without), NotFound, "app:1")
+    pull_fails(images, serve(Without), NotFound, rf"no such blob: {digest(content.layer)} of \S+/app:1\n")
+
+
+def test_a_registry_without_the_manifest_for_this_platform(serve, handler, images, content):
+    inner = {"mediaType": manifest.OCI_MANIFEST, "digest": digest(content.manifest), "size": len(content.manifest)}
+    index = {"schemaVersion": 2, "mediaType": manifest.OCI_INDEX, "manifests": [inner]}
+
+    class Without(handler):
+        def manifest(self, name):
+            if name == "1":
+                self.answer(json.dumps(index).encode(), headers={"Content-Type": manifest.OCI_INDEX})
+            else:
+                self.answer(b"{}", 404)
+
+    pull_fails(images, serve(Without), NotFound, rf"no such manifest: {inner['digest']} of \S+/app:1\n")
 
 
 @pytest.mark.parametrize(("fields", "match"), [
