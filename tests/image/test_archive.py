@@ -68,7 +68,7 @@ def test_there_and_back(images, elsewhere, image, name):
     out.seek(0)
     (loaded,) = load(elsewhere, out)
     assert (loaded.id, loaded.tags) == (image.id, () if name == "id" else ("docker.io/library/app:1",))
-    # And from there again: the streams are the same.
+    # Saving it again gives the same streams.
     again = io.BytesIO()
     save(elsewhere, [loaded.id if name == "id" else name], again)
     assert again.getvalue() == out.getvalue()
@@ -140,7 +140,7 @@ def test_without_any_list_nothing_is_loaded(images, elsewhere, image):
 
 
 def foreign(images, image, tmp_path):
-    """The same for another platform, beside it under its name."""
+    """The same image for another platform, also under its name."""
     (tmp_path / "empty").mkdir()
     file = json.loads(images.blobs.read(image.id)) | {"architecture": "s390x"}
     record = images.record(json.dumps(file).encode(), images.chain(image.id))
@@ -239,7 +239,7 @@ def test_an_archive_of_dockers_first_format(images, elsewhere, image, tagged):
 
 
 def test_loading_may_be_the_first_thing_that_is_done(images, elsewhere, image, tmp_path):
-    """There is no state root yet in which the archive could be copied."""
+    """No state root exists yet into which the archive could be copied."""
     out = io.BytesIO()
     save(images, ["app:1"], out)
     out.seek(0)

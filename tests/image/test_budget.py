@@ -1,4 +1,4 @@
-"""A limit for what images take on disk."""
+"""A limit for the disk usage of images."""
 
 import io
 
@@ -39,7 +39,7 @@ def test_the_oldest_that_nothing_uses_go(images, make):
     assert images.get("a")
     assert gc.trim(images, 3 * SIZE + 50_000).images == (oldest.id,)
     assert images.get("a") is None
-    # Neither those in use nor the young ones go, whatever the limit.
+    # Neither images in use nor recent ones are removed, whatever the limit.
     assert gc.trim(images, 0).images == (old.id,)
     assert {record.id for record in images.all()} == {used.id, young.id}
 

@@ -179,7 +179,7 @@ def test_the_root_directory_of_the_base_shows(images):
 
 
 def test_two_writers_of_one_layer(images):
-    """Both get the layer, one copy stays."""
+    """Both get the layer; one copy is kept."""
     roots = images.store.roots
     found, gate = [], threading.Barrier(2)
 

@@ -1,4 +1,4 @@
-"""Layers and power failures: what counts until its files are on the disc."""
+"""Layers and power failures: what is valid before its files are on disk."""
 
 import pytest
 

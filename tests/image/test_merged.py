@@ -11,7 +11,7 @@ from engine.image.merged import merged
 
 @pytest.fixture(params=["detached", "thread"])
 def way(request, monkeypatch):
-    """Both ways of mounting: kernels before 6.5 do not know lowerdir+."""
+    """Both ways of mounting: kernels before 6.5 lack lowerdir+."""
     if request.param == "thread":
 
         def old_kernel(*_):

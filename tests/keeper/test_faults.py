@@ -1,4 +1,5 @@
-"""The keeper under faults: killed, stopped, without descriptors, disk or memory. Containers go on, and lose no line."""
+"""The keeper under faults: killed, stopped, without descriptors, disk or memory. Containers keep running, and no line
+is lost."""
 
 import asyncio
 import os
@@ -19,7 +20,7 @@ FORMATS = ("json-file", "local")
 
 
 def keeper_pid(bench):
-    """Of the one that listens; None when none does."""
+    """The pid of the listening keeper; None if none listens."""
     try:
         with control.connect(bench.roots.keeper_socket(bench.session.group)) as sock:
             return control.peer(sock)[0]
@@ -33,7 +34,7 @@ def lines(bench, record, stream="stdout"):
 
 @pytest.mark.parametrize("driver", FORMATS)
 def test_killed_while_output_flows(bench, driver):
-    """kill -9, three times: no line is lost and none comes twice; the exit code is known."""
+    """kill -9, three times: no line is lost or duplicated; the exit code is known."""
 
     async def story(bench):
         stages = "".join(f"read x < /go; seq {n * NUMBERS + 1} {(n + 1) * NUMBERS}; " for n in range(3))
@@ -69,7 +70,7 @@ def test_a_terminal_outlives_its_keeper(bench):
 
 
 def test_stopped(bench):
-    """SIGSTOP: the container waits for its reader, nothing more; then all of it is there."""
+    """SIGSTOP: the container only waits for its reader; afterwards its output is complete."""
 
     async def story(bench):
         record = await bench.start(f"read x < /go; seq 1 {NUMBERS}; echo done >&2")
@@ -85,7 +86,8 @@ def test_stopped(bench):
 
 
 def test_no_descriptors(bench):
-    """EMFILE: starting fails with the reason, what runs goes on (its log rotates or grows), and later all is well."""
+    """EMFILE: a start fails with the reason, running containers continue (their logs rotate or grow), and later all
+    works again."""
 
     async def story(bench):
         record = await bench.start("read x < /go; seq 1 20000; read x < /go; echo end", options={"max-size": "50k"})
@@ -108,7 +110,7 @@ def test_no_descriptors(bench):
 
 @pytest.mark.parametrize("driver", FORMATS)
 def test_full_disk(bench, driver):
-    """ENOSPC: the container goes on, and the log says how much is missing."""
+    """ENOSPC: the container keeps running, and the log records how much is missing."""
 
     async def story(bench):
         folder = f"{bench.roots.groups}/{bench.session.group}"
@@ -149,7 +151,7 @@ def test_no_memory(bench):
         hard = resource.prlimit(pid, resource.RLIMIT_AS)[1]
         resource.prlimit(pid, resource.RLIMIT_AS, (size + (64 << 10), hard))
         await bench.let_go(record)
-        await asyncio.sleep(0.3)  # what is waited for is that nothing happens
+        await asyncio.sleep(0.3)  # the test is that nothing happens
         resource.prlimit(pid, resource.RLIMIT_AS, (hard, hard))
         assert await bench.end(record) == 0
         assert lines(bench, record) == [*map(str, range(1, NUMBERS + 1))]
@@ -160,7 +162,7 @@ def test_no_memory(bench):
 
 
 def test_the_clock_jumps(tmp_path, monkeypatch):
-    """A small step back keeps the order; a big one is believed."""
+    """A small step back keeps the order; a big one is accepted."""
     now = 10**18
     monkeypatch.setattr(writer.time, "time_ns", lambda: now)
     settings = {

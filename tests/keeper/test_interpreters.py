@@ -1,4 +1,4 @@
-"""Every way in which a process starts, on each Python from 3.11 on that this machine has. A keeper needs no packages."""
+"""Every way to start a process, on each of this machine's Pythons since 3.11. A keeper needs no packages."""
 
 import faulthandler
 import glob
@@ -40,7 +40,7 @@ INTERPRETERS = interpreters()
 
 @pytest.fixture(params=INTERPRETERS)
 def box(roots, monkeypatch, request):
-    """A session whose keeper runs on that interpreter, and whose log must be empty in the end."""
+    """A session whose keeper runs on that interpreter, and whose log must be empty at the end."""
     monkeypatch.setattr(sys, "executable", INTERPRETERS[request.param])
     with nothing_left(roots):
         box = Box(roots)
@@ -93,7 +93,7 @@ def test_a_child_that_is_killed_is_reported(box):
 
 
 def test_the_last_words_of_a_child(tmp_path):
-    """As of an interpreter that meets a fatal error."""
+    """The output of an interpreter with a fatal error."""
     ours, theirs = setup.channel_pair()
     kept = os.dup(2)
     with open(tmp_path / "log", "ab") as log:

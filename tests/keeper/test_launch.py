@@ -1,4 +1,4 @@
-"""A keeper without work leaves, but not while whoever started it is on its way."""
+"""A keeper without work exits, but not while the process that started it may still connect."""
 
 import os
 import select
@@ -21,7 +21,8 @@ keeper.Keeper(sys.argv[1], requests.handle).run(int(sys.argv[2]))
 
 @pytest.fixture
 def started(tmp_path):
-    """An impatient keeper's process, its path, and our end of the socket on which it says that it listens."""
+    """The process of a keeper with a short timeout, its path, and our end of the socket on which it reports that it
+    listens."""
     path = str(tmp_path / "g" / "keeper.sock")
     os.mkdir(tmp_path / "g")
     ours, theirs = socket.socketpair()
@@ -35,7 +36,7 @@ def started(tmp_path):
 
 
 def test_it_waits_for_whoever_started_it(started):
-    """However slow that is: a busy machine once had the keeper leave before its supervisor had loaded its modules."""
+    """However slow that is: on a busy machine, a keeper once exited before its supervisor had loaded its modules."""
     process, path, ours = started
     pidfd = os.pidfd_open(process.pid)
     assert not select.select([pidfd], [], [], 0.5)[0]

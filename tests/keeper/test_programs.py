@@ -1,4 +1,4 @@
-"""The programs in C: what is in *_program.py is what their sources give."""
+"""The programs in C: *_program.py matches a build of their sources."""
 
 import importlib.util
 import shutil

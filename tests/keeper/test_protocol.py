@@ -1,4 +1,4 @@
-"""Frames: whatever is sent arrives, in whatever pieces; whatever else comes hurts nobody."""
+"""Frames arrive however they are split, and invalid data harms no other client."""
 
 import contextlib
 import json
@@ -54,7 +54,7 @@ def test_frames_arrive_with_their_own_descriptors(frames):
             sender.send(message, tuple(files))
             for fd in files:
                 os.close(fd)
-        # All of them may be in one read, or each in its own.
+        # One read may return all of them, or each its own.
         for number, (message, count) in enumerate(frames):
             found, files = receiver.receive()
             assert found == message and len(files) == count
@@ -151,7 +151,7 @@ def test_descriptors_cannot_pile_up():
 
 
 class Keeper:
-    """A keeper of its own, spoken to frame by frame."""
+    """A separate keeper that the test talks to frame by frame."""
 
     def __init__(self, roots):
         self.roots, self.group = roots, f"k{secrets.token_hex(4)}"
@@ -166,7 +166,7 @@ class Keeper:
         return sock
 
     def ask(self, do, descriptors=(), **fields):
-        """One request over a connection of its own, and its answer."""
+        """One request over a new connection, and its answer."""
         channel = Channel(self.connect())
         try:
             channel.send({"n": 1, "do": do, **fields}, descriptors)
@@ -186,7 +186,7 @@ class Keeper:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def keeps(self, before):
-        """Whether it has no more descriptors than `before`, once it has come round to close what it should."""
+        """Whether it has no more descriptors than `before`, once it has closed the unused ones."""
         return any(self.descriptors() <= before for _ in range(200))
 
     def alive(self):
@@ -194,7 +194,7 @@ class Keeper:
 
     def close(self):
         self.ask("leave")
-        while self.steady.receive():  # it hangs up when it has taken its files away
+        while self.steady.receive():  # it hangs up after it has removed its files
             pass
         self.steady.close()
 

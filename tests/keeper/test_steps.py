@@ -1,4 +1,4 @@
-"""What a start says of itself before anything is done: which containers a recording cannot make."""
+"""Known before a start does anything: which containers a recording cannot start."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A keeper of another version is replaced by who takes over its group; its containers live on."""
+"""The session that takes over a group replaces a keeper of another version; its containers keep running."""
 
 import hashlib
 
@@ -15,13 +15,13 @@ from tests.session.tasks import LoopTasks
 
 
 def claims(bench, version):
-    """The group's keeper says that it speaks another version."""
+    """The group's keeper reports another version."""
     with open(control.lock_of(bench.roots.keeper_socket(bench.session.group)), "w") as file:
         file.write(version)
 
 
 async def taken_over(bench):
-    """Another session in the place of the bench's, as after the end of a supervisor."""
+    """A new session in place of the bench's, as after a supervisor has exited."""
     earlier = bench.session
     await earlier.close()
     bench.session = Session(earlier.roots, earlier.group, LoopTasks())
@@ -66,7 +66,7 @@ def test_a_command_does_not_talk_to_it(bench):
 
 
 def test_a_newer_one_is_left_to_its_successor(bench):
-    """A session that has had a keeper finds one of another version: this program was upgraded under it."""
+    """A session that had a keeper finds one of another version: the program was upgraded meanwhile."""
 
     async def story(bench):
         record = await bench.start("read x < /go; exit 5")
@@ -83,7 +83,7 @@ def test_a_newer_one_is_left_to_its_successor(bench):
 
 
 def test_the_version_goes_with_the_messages():
-    """Whoever changes what is drawn in protocol.py raises VERSION, unless older keepers and newer sessions still understand
-    each other in everything; then only this digest changes."""
+    """A change of the drawing in protocol.py must raise VERSION, unless older keepers and newer sessions still
+    understand each other fully; then only this digest changes."""
     digest = hashlib.sha256(protocol.__doc__.encode()).hexdigest()[:12]
     assert (protocol.VERSION, digest) == ("3", "b7291e07642e")

@@ -1,4 +1,4 @@
-"""The raw calls: what they do, and what their errors say."""
+"""The raw calls: their effects, and their errors."""
 
 import os
 import select

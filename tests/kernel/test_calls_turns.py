@@ -1,4 +1,4 @@
-"""Short turns for threads that answer: nothing of it reaches a child."""
+"""Short time slices for threads that answer; children do not inherit them."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from engine.kernel import calls
 
 
 def _length_of_turns():
-    """Nanoseconds; None where the kernel does not tell."""
+    """Nanoseconds; None where the kernel does not report it."""
     try:
         with open("/proc/thread-self/sched") as file:
             return next((int(line.split()[-1]) for line in file if line.startswith("se.slice")), None)

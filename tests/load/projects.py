@@ -14,9 +14,9 @@ HOME = "/home/golden"
 
 
 def load(folder: Path, **changes: Any) -> Any:
-    """The canonical project of a folder, as parsed JSON; {DIR} stands for the folder, {CASES} for that above.
+    """The canonical project of a folder, as parsed JSON; {DIR} is the folder, {CASES} its parent.
 
-    `options.json` in the folder has fields of LoadOptions, and `folder`, which the command is run in.
+    `options.json` in the folder has fields of LoadOptions, and `folder`, the working directory of the command.
     """
     file = folder / "options.json"
     given = {"project_name": "golden"} | (json.loads(file.read_text()) if file.exists() else {}) | changes

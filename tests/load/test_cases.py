@@ -1,7 +1,7 @@
-"""Each folder of tests/compose_files: a project, and what it is loaded as (result.json) or why it is refused (error.txt).
+"""Each folder of tests/compose_files: a project, and its loaded form (result.json) or the error (error.txt).
 
-What is accepted, and as what, was compared with Docker Compose 2.40, and with 5.5 where that differs.
-`UPDATE=1 pytest tests/load/test_cases.py` writes the results anew; look at what git says has changed.
+The results were compared with Docker Compose 2.40, and with 5.5 where that differs.
+`UPDATE=1 pytest tests/load/test_cases.py` rewrites the results; check the changes with git.
 """
 
 from __future__ import annotations

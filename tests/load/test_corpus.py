@@ -1,4 +1,4 @@
-"""The whole conformance corpus, where it is beside the repository: what Docker Compose answers, we answer."""
+"""The whole conformance corpus, if it is beside the repository: our answers equal Docker Compose's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GOLDEN = json.loads((CORPUS / "golden-5.json").read_text()) if (CORPUS / "golden
 
 
 def bare(value: Any) -> Any:
-    """Without what means nothing: empty collections, and nulls in mappings."""
+    """The value without insignificant parts: empty collections, and nulls in mappings."""
     if isinstance(value, dict):
         entries = ((key, bare(entry)) for key, entry in value.items())
         return {key: entry for key, entry in entries if entry not in (None, {}, [])}
@@ -27,7 +27,7 @@ def bare(value: Any) -> Any:
 
 
 def named(message: str) -> set[str]:
-    """What a message says is concerned: quoted words, and the first keys of paths."""
+    """The subjects of a message: quoted words, and the first keys of paths."""
     words = set(re.findall(r'["\']([^"\'\s]{2,40})["\']', message))
     elements = "services|networks|volumes|configs|secrets|include|models"
     for path in re.findall(rf"\b((?:{elements})(?:\.[\w-]+)+)", message):

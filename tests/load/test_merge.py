@@ -1,4 +1,4 @@
-"""One file over another: what is replaced, merged, appended, and where it then came from."""
+"""One file over another: what is replaced, merged or appended, and the resulting origins."""
 
 from __future__ import annotations
 

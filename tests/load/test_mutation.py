@@ -1,5 +1,5 @@
-"""Whatever is done to a project's text: a clear message with a place, or a project. Never a traceback, nor a message that
-does something to the terminal."""
+"""Any mutation of a project's text gives a project, or a clear message with a position; never a traceback, nor a
+message that controls the terminal."""
 
 from __future__ import annotations
 

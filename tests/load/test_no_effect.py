@@ -1,4 +1,4 @@
-"""What Docker Compose 5.6 says of attributes without effect."""
+"""Docker Compose 5.6's warnings about attributes without effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline as a whole: where a project is found, what it reads, what it says when something is wrong."""
+"""The pipeline as a whole: where it finds a project, what it reads, and its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML as trees: places, anchors, merge keys, resets; and what hostile files come to."""
+"""YAML as trees: positions, anchors, merge keys, resets; and hostile files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compose files of git repositories: what is fetched, what is refused, what they may not have unasked."""
+"""Compose files of git repositories: what is fetched, what is refused, and what needs consent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Git = Callable[..., None]
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    """A repository that stands in for SOURCE, and git in it."""
+    """A repository in place of SOURCE, and git in it."""
     folder = tmp_path / "stack"
     folder.mkdir()
 
@@ -122,7 +122,7 @@ def test_wishes_of_fetched_files(tmp_path: Path, git: Git) -> None:
 
 
 def test_the_repository_whose_hook_loads_it_stays(tmp_path: Path, git: Git) -> None:
-    """Git tells a hook about its repository in variables (githooks(5)), which say the same to every git."""
+    """Git passes a hook its repository in variables (githooks(5)), which every other git command obeys too."""
     ours = tmp_path / "ours"
     subprocess.run(["git", "init", "-q", ours], check=True)
     (ours / "compose.yaml").write_text("services: {ours: {image: mine}}\n")

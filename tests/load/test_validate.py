@@ -1,4 +1,4 @@
-"""Messages of validation: the place, what was found, what is allowed, what was probably meant."""
+"""Messages of validation: the position, what was found, what is allowed, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.load.tree.nodes import Map, Origin, Sequence
 
 
 def tree(value: Any, line: list[int] | None = None) -> Any:
-    """The value as a tree in which each entry stands on a line of its own."""
+    """The value as a tree in which each entry has its own line."""
     line = [0] if line is None else line
 
     def origin() -> Origin:

@@ -18,7 +18,7 @@ from tests.session.tasks import LoopTasks
 
 
 class Bench:
-    """One session; `run` makes and starts a container, `text` gives what its log has."""
+    """One session; `run` creates and starts a container, `text` returns the content of its log."""
 
     def __init__(self, session):
         self.session = session
@@ -26,7 +26,7 @@ class Bench:
 
     async def start(self, command, *, driver="", options=None, **fields):
         if isinstance(command, str) and "/go" in command:
-            # Whoever opens the FIFO before the last writer has closed it reads nothing, and has to wait again.
+            # A reader that opens the FIFO before the last writer has closed it reads nothing, and must wait again.
             command = f"mkfifo /go; {command.replace('read x < /go', 'until read x < /go; do :; done')}"
         argv = ("sh", "-c", command) if isinstance(command, str) else tuple(command)
         spec = ContainerSpec(
@@ -53,13 +53,13 @@ class Bench:
         return record
 
     async def let_go(self, record):
-        """Let a container go on that waits in `read x < /go` (a FIFO that is made here)."""
+        """Release a container that waits in `read x < /go` (a FIFO that this creates)."""
         path = f"/proc/{record.state.pid}/root/go"
 
         def go():
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:  # not made yet, or nobody reads it yet
+            except OSError:  # it does not exist yet, or has no reader yet
                 return False
             os.write(fd, b"go\n")
             os.close(fd)
@@ -77,11 +77,11 @@ class Bench:
         return True
 
     async def pause(self):
-        """Let the session's own work happen, and look again."""
+        """Let the session's tasks run, and check again."""
         await asyncio.sleep(0.02)
 
     def children(self, record):
-        """Pids of what the container's shell has started and not waited for."""
+        """Pids of processes that the container's shell has started and not reaped."""
         with open(f"/proc/{record.state.pid}/task/{record.state.pid}/children") as file:
             return file.read().split()
 
@@ -110,7 +110,7 @@ class Bench:
 
 @pytest.fixture
 def bench(roots):
-    """Call it with a coroutine function that takes a Bench; everything is removed in the end."""
+    """Call it with a coroutine function that takes a Bench; everything is removed at the end."""
 
     def run(story):
         async def whole():
@@ -135,7 +135,7 @@ def bench(roots):
 
 @pytest.fixture
 def receive():
-    """Makes receivers; all are stopped in the end."""
+    """Creates receivers; all are stopped at the end."""
     made = []
 
     def make(kind, where=None):

@@ -1,4 +1,4 @@
-"""Real receivers of what log drivers send, on loopback and unix sockets."""
+"""Real receivers for log drivers, on loopback and unix sockets."""
 
 import contextlib
 import queue
@@ -10,7 +10,8 @@ import msgpack
 
 
 class Receiver:
-    """Listens in a thread; `take` waits for the next message. `stop` and `listen` again to be away for a while."""
+    """Listens in a thread; `take` waits for the next message. `stop`, then `listen` again, makes it unavailable for a
+    while."""
 
     family, kind, where = socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)
 
@@ -120,7 +121,7 @@ class Forward(Receiver):
 
 
 class Encrypted(Receiver):
-    """Over TLS, with the context of a server. `seen`: for each handshake the client's certificate, or what was wrong."""
+    """Over TLS, with the context of a server. `seen`: the client's certificate for each handshake, or the error."""
 
     def __init__(self, where, context):
         self.context, self.seen = context, queue.SimpleQueue()
@@ -143,7 +144,7 @@ class EncryptedForward(Encrypted, Forward):
 
 
 class Deaf(Receiver):
-    """Takes connections and reads nothing from them before `hear`."""
+    """Accepts connections, but reads nothing from them before `hear`."""
 
     def __init__(self, where=None):
         self.hearing = threading.Event()

@@ -1,4 +1,4 @@
-"""Every remote driver against a real receiver, and `logs` from what stays here."""
+"""Every remote driver against a real receiver, and `logs` from the local copy."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def test_syslog_formats(bench, receive, name, expected):
 
 @pytest.fixture
 def journal(receive):
-    """A journal of our own at the real one's place."""
+    """Our own journal in place of the real one."""
     folder = "/run/systemd"
     made = not os.path.isdir(folder)
     os.makedirs(folder, exist_ok=True)
@@ -119,7 +119,7 @@ def test_fluentd(bench, receive, tmp_path, transport):
 
 
 def test_a_target_that_goes_and_comes_back(bench, receive):
-    """Nothing is lost, the container does not notice, and `logs` works all the while."""
+    """Nothing is lost, the container does not notice, and `logs` keeps working."""
     receiver = receive(Forward)
 
     async def story(bench):
@@ -158,7 +158,7 @@ def test_an_unacknowledged_batch_comes_again(bench, receive):
 
 
 def test_a_slow_target_and_a_small_spool(bench, receive):
-    """What rotation takes away unsent is told at the target; the container runs at full speed."""
+    """The target learns how much rotation removed unsent; the container runs at full speed."""
     receiver = receive(Forward)
     receiver.stop()
 
@@ -191,7 +191,7 @@ def test_a_slow_target_and_a_small_spool(bench, receive):
     ],
 )
 def test_a_target_that_takes_nothing(bench, receive, driver, kind, options):
-    """In either mode the container does not wait for it, and no line is lost: more than the sockets between hold."""
+    """In either mode the container does not wait for it, and no line is lost: more than the sockets can buffer."""
     receiver = receive(kind)
 
     async def story(bench):
@@ -218,7 +218,7 @@ def test_a_killed_shipper_is_replaced(bench, receive):
         bench.kill_shipper()
         await bench.let_go(record)
         while not (line := receiver.take()).endswith(b": two\n"):
-            assert line.endswith(b": one\n")  # killed before it could remember that it had sent it
+            assert line.endswith(b": one\n")  # killed before it could record that it had sent it
 
     bench(story)
 

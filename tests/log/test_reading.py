@@ -1,4 +1,4 @@
-"""Entries are chosen by nanoseconds, in either format."""
+"""Entries are selected by nanoseconds, in either format."""
 
 import json
 
@@ -10,12 +10,12 @@ from engine.log.jsonfile import JsonFile
 from engine.log.local import Local
 
 BEGAN = 1357133017_999_999_998
-"""So that no float of seconds tells the lines apart, and a second ends among them."""
+"""The lines are too close for a float of seconds to distinguish them, and a second ends among them."""
 
 
 @pytest.fixture(params=["json-file", "local"])
 def folder(tmp_path, request):
-    """A container's, with five lines of which each came a nanosecond after the other."""
+    """A container's log of five lines, each one nanosecond after the other."""
     how = JsonFile({}) if request.param == "json-file" else Local()
     lines = [how.encode("stdout", f"{number}\n".encode(), BEGAN + number) for number in range(5)]
     (tmp_path / how.name).write_bytes(b"".join(lines))

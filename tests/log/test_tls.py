@@ -1,4 +1,4 @@
-"""Targets over TLS, with real certificates: whom we believe, whom we do not, and who we are."""
+"""Targets over TLS, with real certificates: which servers we trust, and our own certificate."""
 
 import functools
 import os
@@ -33,7 +33,7 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture
 def serve(receive, certificates):
-    """Starts a receiver with the certificate `name`; `clients`: the authority of those who may come."""
+    """Starts a receiver with the certificate `name`; `clients`: the authority of accepted clients."""
 
     def start(name="server", *, kind=Encrypted, clients="", newest=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -140,7 +140,8 @@ def test_a_certificate_of_our_own(bench, serve, certificates):
 
 @pytest.mark.parametrize("own", ["", "other"])
 def test_a_server_that_does_not_know_us(bench, serve, certificates, own):
-    """In TLS 1.2 it says so before the handshake ends; in 1.3 whoever only sends would hear it too late."""
+    """In TLS 1.2 the refusal arrives before the handshake ends; in 1.3 a client that only sends would notice it too
+    late."""
     receiver = serve(clients="ca", newest=ssl.TLSVersion.TLSv1_2)
 
     async def story(bench):
@@ -159,7 +160,7 @@ PAIR = (("cert", "pem"), ("key", "key"))
 
 @pytest.fixture
 def system_authorities(certificates):
-    """The test's authority is the only one that the machine knows."""
+    """The test's authority is the only one that the machine trusts."""
     folder = os.path.realpath(ssl.get_default_verify_paths().openssl_capath)
     subprocess.run(["mount", "--bind", certificates / "all", folder], check=True)
     yield

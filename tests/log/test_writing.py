@@ -1,4 +1,4 @@
-"""What containers write is what is read, in either format, over rotation and compression."""
+"""Logs contain what containers write, in either format, across rotation and compression."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_rotation(bench, driver, compress):
 
 
 def test_docker_can_read_it(bench):
-    """The json-file format: one object a line, with the attributes that were asked for."""
+    """The json-file format: one object per line, with the requested attributes."""
 
     async def story(bench):
         record = await bench.run(

@@ -1,4 +1,4 @@
-"""What loading the models costs, and leaves behind."""
+"""The cost of loading the models, and its side effects."""
 
 import subprocess
 import sys

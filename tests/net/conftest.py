@@ -1,4 +1,4 @@
-"""Each test has a network namespace that stands for the host's, and a state root; nothing may be left in it."""
+"""Each test has a network namespace that represents the host's, and a state root; nothing may be left in either."""
 
 import contextlib
 import ctypes
@@ -39,8 +39,8 @@ def links():
 
 
 def rules(tool=""):
-    """What is ours: elements of our tables as "<set> <key> <value> <comment>", and rules and chains as `tool` prints
-    them (iptables-save, or another of its kind)."""
+    """Everything of ours: elements of our tables as "<set> <key> <value> <comment>", and rules and chains as `tool`
+    (iptables-save or a variant) prints them."""
     found = []
     with netlink.Nfnetlink() as kernel:
         for table in (netlink.name_of(one[1]) for one in kernel.objects(netlink.GETTABLE)):
@@ -56,7 +56,7 @@ def rules(tool=""):
 
 
 def published():
-    """The published ports that our table knows: (container id's beginning, address, port)."""
+    """The published ports in our table: (prefix of the container's id, address, port)."""
     found = []
     for line in rules():
         name, _, *rest = line.split(" ")
@@ -97,7 +97,7 @@ def wiring(store):
 
 
 class Space:
-    """A process that waits in a network namespace of its own, as a container's first process does."""
+    """A process that waits in its own network namespace, like a container's first process."""
 
     def __init__(self, number):
         self.id = f"{number:04x}".ljust(64, "c")
@@ -136,7 +136,7 @@ class Space:
 
 @pytest.fixture
 def spaces(host):
-    """Makes namespaces like containers'; ended with the test."""
+    """Creates namespaces like those of containers; removed after the test."""
     made = []
 
     def make():
@@ -146,7 +146,7 @@ def spaces(host):
     yield make
     for space in made:
         space.close()
-    # The kernel buries namespaces by itself, in its own time: what is on the host's side goes first.
+    # The kernel destroys namespaces asynchronously: first remove the links on the host's side.
     for name in links():
         if name.startswith("cv"):
             subprocess.run(["ip", "link", "delete", name], capture_output=True)
@@ -154,7 +154,7 @@ def spaces(host):
 
 @contextlib.asynccontextmanager
 async def connected(wiring, space, *attachments, ports=()):
-    """A Space plugged in; gives its endpoints and its ports on the host."""
+    """Connect a Space; returns its endpoints and its ports on the host."""
     try:
         plans = wiring.lease(space.id, attachments)
         bindings = wiring.reserve(space.id, ports, plans)
@@ -174,8 +174,8 @@ async def network(store, name="n", **fields):
 
 
 def reaches(source, address, port, listener=None, timeout=5.0):
-    """Whether a TCP connection from `source` (a Space, None for the host) can be made; with `listener`, whether it is
-    that one which gets it: then the address that it sees."""
+    """Whether a TCP connection from `source` (a Space, None for the host) can be made. With `listener`, whether that
+    one accepts it: then returns the address that it sees."""
     with source.inside() if source else contextlib.nullcontext():
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     with sock:
@@ -192,5 +192,5 @@ def reaches(source, address, port, listener=None, timeout=5.0):
 
 
 def blocked(source, address, port):
-    """Whether nothing answers; what is dropped silently takes the whole time to tell."""
+    """Whether nothing answers; for silently dropped packets this takes the whole timeout."""
     return not reaches(source, address, port, timeout=0.3)

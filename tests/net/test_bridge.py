@@ -87,7 +87,7 @@ def test_our_table_goes_with_the_last_network(store):
 
 @pytest.mark.parametrize("done", range(4))
 def test_a_crash_while_it_is_made(store, done, monkeypatch):
-    """After the row, the link, the rules or all of it: the next command goes on from there."""
+    """After the row, the link, the rules or everything: the next command continues from there."""
     steps = [(bridge, "_make_links"), (native, "add_networks"), (bridge, "_mark_all")]
     if done < 3:
 
@@ -233,7 +233,7 @@ def test_many_made_and_removed_at_once(store):
 
 
 def test_many_created_at_once_and_what_fails_alone(store, monkeypatch):
-    """Wrong ones, one that exists, the same one twice, one that the kernel refuses."""
+    """Invalid ones, an existing one, the same one twice, one that the kernel refuses."""
     before = create(store, "before")
     specs = [
         *(NetworkSpec(name=f"n{number}") for number in range(6)),
@@ -319,7 +319,7 @@ def test_the_sweep_takes_what_no_network_owns_and_puts_back_what_was_flushed(sto
 
 
 def undo(how, store):
-    """What nft(8) does for these commands."""
+    """The effect of these nft(8) commands."""
     name = native.table(store.roots)
     rule = netlink.message(netlink.DELRULE, netlink.text(1, name))
     done = {

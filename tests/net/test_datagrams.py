@@ -11,7 +11,7 @@ from engine.net.datagrams import Datagrams
 
 @pytest.fixture
 def opened():
-    """Makes a bound socket that does not block and one that is connected to it."""
+    """Creates a non-blocking bound socket, and one that is connected to it."""
     found = []
 
     def make():

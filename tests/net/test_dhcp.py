@@ -25,7 +25,7 @@ MAC = bytes.fromhex("0242cb007147")
 
 
 class Server:
-    """Answers on the LAN as RFC 2131 has it. `pool` are the addresses that are left, `said` what clients sent, by kind."""
+    """Answers on the LAN as in RFC 2131. `pool` are the free addresses, `said` the messages of clients, by kind."""
 
     def __init__(self, space, seconds=600):
         with space.inside():

@@ -1,4 +1,4 @@
-"""Questions for outside: which resolver is asked when, and what a dead one costs."""
+"""External questions: which resolver is asked when, and the cost of a dead one."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ def fresh(monkeypatch):
 
 
 async def ask(*resolvers):
-    """(code of the answer or None, seconds) of two questions, one after the other."""
+    """(code of the answer or None, seconds) of two successive questions."""
     loop, found = asyncio.get_running_loop(), []
     async with contextlib.AsyncExitStack() as stack:
         servers = [f"127.0.0.{number}" for number in range(2, 2 + len(resolvers))]

@@ -1,4 +1,4 @@
-"""Whoever flushes the packet filter: nothing opens, and all is back within a second."""
+"""Whoever flushes the packet filter, nothing opens, and all rules are back within a second."""
 
 import asyncio
 import contextlib
@@ -80,7 +80,7 @@ async def test_rules_come_back_by_themselves(store, spaces, outside, how):  # no
 
 @running
 async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
-    """The table is gone and nobody puts it back: what was closed stays closed, as the guard is there."""
+    """The table is removed and not restored: what was closed stays closed, because the guard remains."""
     inner, web, other = spaces(), spaces(), spaces()
     ports = [PortBinding(container_port=80, host_port="8080")]
     async with (
@@ -97,7 +97,7 @@ async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
         service = socket.create_server(("0.0.0.0", 9090))
         gateway = f"{end.ipv4_address.rpartition('.')[0]}.1"
         inner.output("ip", "route", "add", "default", "via", gateway)
-        flush(store, "nft flush ruleset")  # and the loop, which would mend it, is not given its turn
+        flush(store, "nft flush ruleset")  # and the loop, which would restore it, does not run
         for address, port in ((served.ipv4_address, 80), (gateway, 8080), (gateway, 9090), ("203.0.113.2", 80)):
             assert blocked(inner, address, port), (address, port)
         assert blocked(other, served.ipv4_address, 81) and blocked(outside, served.ipv4_address, 81)
@@ -146,7 +146,7 @@ async def test_a_forged_source_opens_nothing_of_the_host(store, spaces):
             for source in ("198.51.100.7", "127.0.0.1", gateway, other.pools[0].gateway, "0.0.0.0"):
                 raw.sendto(datagram(source, gateway, 54), (gateway, 0))
             raw.sendto(datagram(end.ipv4_address, gateway, 53), (gateway, 0))
-            assert answered.recv(9) == b"x"  # what was sent before has been there, too
+            assert answered.recv(9) == b"x"  # earlier packets would have arrived before it
             closed.setblocking(False)
             with pytest.raises(BlockingIOError):
                 closed.recv(9)
@@ -188,7 +188,7 @@ async def test_others_rules_are_asked_first(store, spaces, outside):  # noqa: F8
 @pytest.mark.parametrize("order", ["before", "after"])
 @running
 async def test_an_internal_network_of_docker_stays_closed(store, spaces, outside, order):  # noqa: F811
-    """Docker's rules for one, whether it was there before ours or was made after it."""
+    """Docker's rules for its own network, whether it was created before or after ours."""
     other, a = spaces(), spaces()
     script = (
         "ip link add br-docker type bridge && ip addr add 198.51.100.1/24 dev br-docker && ip link set br-docker up && "
@@ -205,7 +205,7 @@ async def test_an_internal_network_of_docker_stays_closed(store, spaces, outside
     listener = other.listen(80)
     async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
         if order == "after":
-            assert reaches(a, "198.51.100.2", 80, listener)  # what is closed below is open by itself
+            assert reaches(a, "198.51.100.2", 80, listener)  # without those rules, the connection works
             subprocess.run(rules, shell=True, check=True)
         assert blocked(a, "198.51.100.2", 80)
         assert reaches(None, "198.51.100.2", 80, listener)
@@ -219,7 +219,7 @@ def test_a_chain_that_drops_what_is_forwarded_is_seen(store):
         subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
         assert not forwarding_check.forwards()
         subprocess.run(["iptables", "-P", "FORWARD", "DROP"], check=True)
-        assert forwarding_check.dropping() == ""  # there ours are accepted
+        assert forwarding_check.dropping() == ""  # ours are accepted there
         hook = netlink.nested(4, netlink.number(1, netlink.FORWARD) + netlink.number(2, 5)) + netlink.number(5, 0)
         body = netlink.text(1, name) + netlink.text(3, "fw") + netlink.text(7, "filter") + hook
         made = [netlink.table(name), netlink.message(netlink.NEWCHAIN, body, bits=0x400)]
@@ -241,7 +241,7 @@ def test_forwarding_that_was_switched_off_comes_back(store):
 
 
 def firewalld():
-    """What firewalld makes when it starts and reloads, as far as it concerns us."""
+    """What firewalld creates at its start and reload, as far as it affects us."""
     name = "firewalld"
     made = [netlink.table(name), netlink.delete_table(name), netlink.table(name)]
     made.append(netlink.chain(name, "filter_FORWARD", "filter", netlink.FORWARD, 10))
@@ -252,7 +252,7 @@ def firewalld():
 
 @running
 async def test_firewalld_and_its_reload(store, spaces, outside):  # noqa: F811
-    """Where its program does not reach it."""
+    """Where firewalld's program cannot be reached."""
     a = spaces()
     ports = [PortBinding(container_port=80, host_port="8080")]
     firewalld()
@@ -271,7 +271,7 @@ async def test_firewalld_and_its_reload(store, spaces, outside):  # noqa: F811
 async def test_a_kernel_without_tables_of_ones_own(store, spaces, monkeypatch):
     """Before Linux 5.12: everything works, but nothing is guarded."""
     a = spaces()
-    monkeypatch.setattr(netlink, "OWNER", 0x80)  # a flag that no kernel knows
+    monkeypatch.setattr(netlink, "OWNER", 0x80)  # a flag that no kernel has
     async with enforced(store) as wiring, network(store) as record, network(store, "m") as other:
         async with connected(wiring, a, Attachment(network="n"), Attachment(network="m")):
             flush(store, "nft flush ruleset")

@@ -1,4 +1,4 @@
-"""firewalld and the message bus, played by a thread on a socket; scripts/firewall-test uses the real ones."""
+"""firewalld and the message bus, simulated by a thread on a socket; scripts/firewall-test uses the real ones."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ HELLO, OWNER = "Hello", "NameHasOwner"
 
 
 class Firewalld:
-    """What it was asked, and what it has. A signal precedes each answer, as on a real bus."""
+    """The requests to it, and its state. A signal precedes each answer, as on a real bus."""
 
     def __init__(self, path, *, there=True):
         self.there, self.calls, self.failing = there, [], ""

@@ -1,4 +1,4 @@
-"""The host forwards because of us: for us alone, as long as anybody needs it, and as before when nobody does."""
+"""We switch forwarding on: only for our networks, while one of them needs it, and then restore the host's setting."""
 
 import contextlib
 import subprocess
@@ -17,7 +17,7 @@ from tests.net.test_wiring import outside  # noqa: F401 (a fixture)
 
 
 def setting(name, value=None):
-    """Of /proc/sys/net; with a value it is set."""
+    """Read or, with a value, write a setting of /proc/sys/net."""
     with open(f"/proc/sys/net/{name}", "r+") as file:
         found = file.read().strip()
         if value is not None:
@@ -45,7 +45,8 @@ def names():
 
 @pytest.fixture
 def neighbours(spaces, outside):  # noqa: F811
-    """Two machines, each on a link of the host's, that could reach each other through it: (one, the other's address)."""
+    """Two machines on different links of the host that could reach each other through it: (one machine, the other's
+    address)."""
     second = spaces()
     script = (
         "ip link add second type veth peer name eth0 netns {0} && ip link set second up && "
@@ -70,8 +71,8 @@ def neighbours(spaces, outside):  # noqa: F811
 
 @running
 async def test_the_host_does_not_route_for_others(store, spaces, outside, off, neighbours):  # noqa: F811
-    """Somebody on one link of the host's cannot pass through it to another one, if the host did not forward before; nor in
-    the moment after a flush."""
+    """A machine on one link of the host cannot reach another link through it if the host did not forward before; not
+    even just after a flush."""
     second, address, _ = neighbours
     a, listener = spaces(), outside.listen(80)
     async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
@@ -103,7 +104,8 @@ async def test_an_ip_version_that_was_forwarded_before_goes_on(store, spaces, ou
 @pytest.mark.parametrize("leaving", ["first", "second"])
 @running
 async def test_the_last_state_root_restores(store, second, outside, spaces, off, neighbours, leaving):  # noqa: F811
-    """Whichever of two leaves first, the other's containers reach outside, and nobody is routed for."""
+    """Whichever of two leaves first, the other's containers still reach the outside, and the host does not route for
+    others."""
     other, address, _ = neighbours
     listener, a = outside.listen(80), spaces()
     setting("ipv6/conf/outside/accept_ra", "1")

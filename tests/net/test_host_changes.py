@@ -1,4 +1,4 @@
-"""What the host does to networks that exist."""
+"""Changes that the host makes to existing networks."""
 
 import subprocess
 
@@ -10,7 +10,7 @@ from tests.net.conftest import apart
 
 
 def record(name, subnet, *, chosen=False, bridge="", driver="bridge", **driver_opts):
-    """`driver_opts`: the ends of names of options of bridges."""
+    """`driver_opts`: options of bridges by the last part of their names."""
     pools = (Pool(subnet=subnet),)
     options = {f"com.docker.network.bridge.{key}": value for key, value in driver_opts.items()}
     spec = NetworkSpec(name=name, driver=driver, pools=pools if chosen else (), driver_opts=options)

@@ -1,4 +1,4 @@
-"""macvlan and ipvlan: containers with links of their own on the LAN of one of the host's links."""
+"""macvlan and ipvlan: containers with their own links on the LAN of one of the host's links."""
 
 import contextlib
 import socket
@@ -127,7 +127,7 @@ async def test_passthru_is_for_one_container(store, wiring, spaces, lan):
 
 
 def _has(kind):
-    """Whether this kernel makes links of a kind on another."""
+    """Whether this kernel can create links of a kind on another link."""
     done = subprocess.run(
         ["unshare", "-n", "sh", "-c", f"ip link add v0 type veth && ip link add link v0 name x0 type {kind}"],
         capture_output=True,

@@ -18,7 +18,7 @@ from tests.net.test_wiring import aside, outside  # noqa: F401 (a fixture)
 
 @pytest.fixture(autouse=True)
 def legacy(host):
-    """The kernel lists legacy tables, though they have no rule."""
+    """The kernel lists legacy tables, although they have no rules."""
     if subprocess.run(["iptables-legacy", "-t", "nat", "-S"], capture_output=True).returncode:
         pytest.skip("this kernel has no legacy tables")
     yield
@@ -64,7 +64,7 @@ async def test_rules_come_back_by_themselves(store, spaces, outside, chain, monk
 
 @running
 async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
-    """All rules are gone and nobody puts them back."""
+    """All rules are removed and not restored."""
     inner, web, other = spaces(), spaces(), spaces()
     async with (
         enforced(store) as wiring,
@@ -104,7 +104,7 @@ async def test_the_administrators_chain_is_asked_first(store, spaces, outside): 
 
 @running
 async def test_a_table_of_ours_stays_in_use(store, monkeypatch):
-    """The host had no legacy tables when the network was made; listing them makes the kernel say that it has."""
+    """The host had no legacy tables when the network was created; listing them makes the kernel report some."""
     with monkeypatch.context() as patch:
         patch.setattr(probe, "legacy", lambda: False)
         record = await bridge.create(store, bridge.NetworkSpec(name="n"))
@@ -126,7 +126,7 @@ async def test_adding_a_network_again_changes_nothing(store):
 
 @contextlib.contextmanager
 def foreign_table():
-    """Somebody else begins to use nf_tables."""
+    """Another program begins to use nf_tables."""
     with netlink.Nfnetlink() as kernel:
         kernel.do("add", "foreign", [netlink.table("foreign")])
         try:
@@ -137,7 +137,7 @@ def foreign_table():
 
 @running
 async def test_a_table_that_others_add_changes_nothing(store, spaces, outside):  # noqa: F811
-    """Networks keep the back end that they have; with the last of them goes all that is ours."""
+    """Networks keep their back end; everything of ours disappears with the last one."""
     a, b = spaces(), spaces()
     async with enforced(store) as wiring, network(store) as first:
         with foreign_table():
@@ -161,7 +161,7 @@ async def test_a_table_that_others_add_changes_nothing(store, spaces, outside): 
 
 @running
 async def test_the_legacy_chains_go_and_nf_tables_is_used(store, spaces):
-    """Somebody removes our legacy chains, while nf_tables is in use as well: the rules come back there."""
+    """Another program removes our legacy chains while nf_tables is also in use: the rules are restored there."""
     a = spaces()
     ports = [PortBinding(container_port=80, host_port="8080")]
     async with (
@@ -175,7 +175,7 @@ async def test_the_legacy_chains_go_and_nf_tables_is_used(store, spaces):
                 command = "; ".join(f"{program} {t} -F; {program} {t} -X" for t in ("-t filter", "-t nat"))
                 subprocess.run(command, shell=True, check=True)
             assert probe.native()
-            for _ in range(2):  # there, too, they come back by themselves
+            for _ in range(2):  # they are restored there, too
                 end = time.monotonic() + 2
                 while not native.is_whole(store.roots, [record]) and time.monotonic() < end:
                     await asyncio.sleep(0.05)
@@ -185,7 +185,7 @@ async def test_the_legacy_chains_go_and_nf_tables_is_used(store, spaces):
 
 @running
 async def test_a_flushed_table_comes_back_beside_legacy_tables(store, spaces, monkeypatch):
-    """nf_tables was used before the host had legacy tables; the guard tells so when the table itself is gone."""
+    """nf_tables was used before the host had legacy tables; the guard shows that when the table itself is gone."""
     a = spaces()
     with monkeypatch.context() as patch:
         patch.setattr(probe, "legacy", lambda: False)

@@ -92,7 +92,7 @@ def test_as_pyroute2(ours, message, kind, bits, attributes, fields):
 
 
 def test_ipvlan_with_its_flags():
-    """pyroute2 leaves the flags out; all else is as it has it."""
+    """pyroute2 omits the flags; everything else is equal."""
     kind = attrs(("IFLA_INFO_KIND", "ipvlan"), ("IFLA_INFO_DATA", attrs(("IFLA_IPVLAN_MODE", 2))))
     given = [("IFLA_IFNAME", "eth0"), ("IFLA_LINK", 3), ("IFLA_NET_NS_FD", 9), ("IFLA_LINKINFO", kind)]
     theirs = encoded(ifinfmsg(), 16, NEW, given, {})

@@ -1,4 +1,4 @@
-"""Names of containers: of one's own group in memory, of others' in the database."""
+"""Names of containers: those of the own group in memory, those of others in the database."""
 
 import asyncio
 import contextlib
@@ -123,7 +123,7 @@ def test_a_remembered_answer_ends_with_the_name():
 
 
 def test_one_container_leaves_others_their_questions(monkeypatch):
-    """It asks for names at a resolver that is silent, as often as it can."""
+    """It queries names from a silent resolver as often as it can."""
 
     async def silent(*_args, **_fields):
         await asyncio.Event().wait()
@@ -132,7 +132,7 @@ def test_one_container_leaves_others_their_questions(monkeypatch):
     question = b"\1\0\0\1" + bytes(6) + b"\7example\3com\0" + b"\0\1\0\1"
 
     async def refused(server, container_id, count):
-        """How many of `count` questions are refused."""
+        """The number of refused questions among `count`."""
         asker = askers[container_id]
         for number in range(count):
             asker.send(number.to_bytes(2, "big") + question)
@@ -172,7 +172,7 @@ def test_one_container_leaves_others_their_questions(monkeypatch):
 
 
 def test_a_container_that_is_being_stopped():
-    """New connections go to its siblings; the last one is found until it has ended."""
+    """New connections go to its siblings; the last container remains resolvable until it has exited."""
     names = Names()
     names.publish("asker", ["asker"], [endpoint("n", "10.0.0.9", "app")])
     names.publish("one", ["one"], [endpoint("n", "10.0.0.2", "app")])

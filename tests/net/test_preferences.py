@@ -25,7 +25,7 @@ def say(tmp_path, monkeypatch):
 
 @pytest.fixture
 def uplink():
-    """A default route by a link of the test's own; its MTU is set with what is given."""
+    """A default route through the test's own link; the argument sets its MTU."""
 
     def make(mtu):
         for words in (
@@ -98,7 +98,7 @@ def test_what_is_wrong(say, text, complaint):
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
 @running
 async def test_the_hosts_firewall_opens_ports(store, wiring, spaces, say, outside, kind):  # noqa: F811
-    """They are reached where its INPUT lets them in, by the port of the host."""
+    """They are reachable if the host's INPUT chain accepts the host's port."""
     say('ports_opened_by = "firewall"')
     a = spaces()
     ports = [PortBinding(container_port=80, host_port="8080", protocol=kind)]

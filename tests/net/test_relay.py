@@ -281,7 +281,7 @@ def test_datagrams_of_each_client_have_a_socket_of_their_own(relay):
 
 
 def test_a_datagram_is_answered_from_the_address_that_it_came_to(relay):
-    """A connected socket takes no others."""
+    """A connected socket accepts no others."""
     served = Served(relay, at="0.0.0.0", kind="udp")
     for address in ("127.0.0.1", "127.0.0.5"):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

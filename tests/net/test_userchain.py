@@ -1,4 +1,4 @@
-"""COMPOSER-USER: the administrator's rules are asked before anything accepts, whoever else has rules."""
+"""COMPOSER-USER: the administrator's rules apply before anything accepts, whichever other rules exist."""
 
 import asyncio
 import subprocess
@@ -69,7 +69,7 @@ async def test_one_that_is_made_while_containers_run(store, spaces, outside):  #
 
 @running
 async def test_of_published_ports(store, spaces, outside):  # noqa: F811
-    """By the port of the host (conntrack's), for one client."""
+    """By the host's port (from conntrack), for one client."""
     a = spaces()
     ports = [PortBinding(container_port=80, host_port=port) for port in ("8080", "8081")]
     sh("iptables -N COMPOSER-USER")
@@ -89,7 +89,7 @@ async def test_of_published_ports(store, spaces, outside):  # noqa: F811
 @pytest.mark.parametrize("base", [True, False])
 @running
 async def test_in_a_table_of_nftables(store, spaces, outside, base):  # noqa: F811
-    """Without iptables: in a table of one's own, with a chain for what is forwarded or without."""
+    """Without iptables: in the administrator's own table, with or without a chain for forwarded packets."""
     a, name = spaces(), "admin"
     port = netlink.payload(2, 2, 2) + netlink.compare((81).to_bytes(2, "big"))
     made = [netlink.table(name), netlink.chain(name, "COMPOSER-USER")]

@@ -1,4 +1,4 @@
-"""Real bridges, real packets: what containers, the host and an outside machine reach of each other."""
+"""Real bridges, real packets: what containers, the host and an outside machine can reach."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ def running(test):
 
 
 aside = asyncio.to_thread
-"""Where the proxy of a port has to go on meanwhile."""
+"""For tests in which a port's proxy must run meanwhile."""
 
 
 def interfaces(space):
@@ -120,7 +120,7 @@ async def test_networks_are_apart(store, wiring, spaces):
         assert reaches(both, back.ipv4_address, 80, listener) == ends[0].ipv4_address
         assert reaches(both, front.ipv4_address, 81, a.listen(81)) == ends[1].ipv4_address
         assert blocked(a, back.ipv4_address, 80)
-        assert reaches(a, "172.17.0.1", 8080, listener)  # by the published port, as anybody
+        assert reaches(a, "172.17.0.1", 8080, listener)  # by the published port, like any client
 
 
 @running
@@ -143,7 +143,7 @@ async def test_an_internal_network(store, wiring, spaces, outside):
 
 @pytest.fixture
 def outside(spaces):
-    """A machine at 203.0.113.2 that routes containers' addresses to us, as one next to us could; we are .1."""
+    """A machine at 203.0.113.2 that routes containers' addresses to us, as a neighbour could; we are .1."""
     machine = spaces()
     subprocess.run(
         f"ip link add outside type veth peer name eth0 netns {machine.pid} && ip link set outside up && "
@@ -217,7 +217,7 @@ async def test_a_published_port_from_everywhere(store, wiring, spaces, outside):
 
 @running
 async def test_a_port_of_the_loopback_address_is_the_hosts_alone(store, wiring, spaces, outside):
-    """Also for somebody who sends packets for 127.0.0.1 our way."""
+    """Also from a machine that sends us packets for 127.0.0.1."""
     web, attacker = spaces(), spaces()
     ports = [PortBinding(container_port=80, host_ip="127.0.0.1", host_port="8080")]
     async with (
@@ -389,7 +389,7 @@ async def test_the_next_supervisor_takes_over(store, wiring, spaces, outside):
         await wiring.connect(a.id, a.pid, plans)
         listener = a.listen(80)
         before = rules()
-        wiring.close()  # what the kernel does when it is killed
+        wiring.close()  # as the kernel does when the process is killed
         assert reaches(outside, "203.0.113.1", 8080, listener)
         following = Wiring(store)
         await following.resume(a.id, bindings, [plan.endpoint for plan in plans])
@@ -418,7 +418,7 @@ async def test_the_sweep_takes_what_a_dead_container_had(store, wiring, spaces):
         await Wiring(store).sweep(set())
         assert rows(store, "addresses") and any(
             a.id[:12] in rule for rule in rules()
-        )  # another group's, for all we know
+        )  # it might belong to another group
         await Wiring(store).sweep(set(), {a.id})
         assert not rows(store, "addresses") and not rows(store, "ports")
         assert not [rule for rule in rules() if a.id[:12] in rule]
@@ -475,7 +475,7 @@ async def test_a_client_that_keeps_sending_reaches_no_other_container(store, wir
             assert taken.ipv4_address == before.ipv4_address
             stranger = neighbour.listen(53, kind=socket.SOCK_DGRAM)
             stranger.settimeout(0.2)
-            for _ in range(2):  # the first error is the host's "unreachable", which makes a connection of its own
+            for _ in range(2):  # the first error is the host's "unreachable", a separate connection
                 with contextlib.suppress(ConnectionError):
                     client.send(b"2")
             with pytest.raises(TimeoutError):
@@ -494,7 +494,7 @@ def test_only_connections_of_the_address_are_forgotten(outside):
         with open("/proc/net/nf_conntrack", encoding="ascii") as file:
             return sum(text in line for line in file)
 
-    subprocess.run("iptables -A OUTPUT -m conntrack --ctstate NEW", shell=True, check=True)  # begins the tracking
+    subprocess.run("iptables -A OUTPUT -m conntrack --ctstate NEW", shell=True, check=True)  # starts the tracking
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     for address in ("203.0.113.2", "203.0.113.3"):
         for port in (1000, 1001):

@@ -1,4 +1,4 @@
-"""What `pip install .` and an archive of the sources bring along."""
+"""The contents of `pip install .` and of a source archive."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ def sources():
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
-    """The wheel and the source archive, made from a copy of the sources."""
+    """The wheel and the source archive, built from a copy of the sources."""
     folder = tmp_path_factory.mktemp("packaging")
     copy = folder / "copy"
     for package in PACKAGES:
@@ -54,7 +54,8 @@ def test_the_source_archive_has_all_that_a_build_needs(archives):
 
 
 def test_installed_it_runs_from_anywhere(archives, tmp_path):
-    """Unpacked elsewhere, without the sources in reach: the command, and the keeper's program that is run by its path."""
+    """Unpacked elsewhere, without access to the sources: the command, and the keeper's program that is run by its
+    path."""
     with zipfile.ZipFile(archives[0]) as wheel:
         wheel.extractall(tmp_path / "site")
         entries = next(name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))

@@ -1,4 +1,4 @@
-"""scripts/prepare installs what is missing, and nothing else; it waits for an apt that is at work."""
+"""scripts/prepare installs what is missing, and nothing else; it waits for a running apt."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ def test_what_is_there_is_found_every_time(tmp_path):
     """`ldconfig -p | grep -q` was answered by the writer's SIGPIPE now and then: a pipe with two readings of its end."""
     have = re.search(r"^have\(\) \{.*?^\}", SCRIPT.read_text(), re.M | re.S)[0]
     script = f"set -euo pipefail\n{have}\nfor _ in {{1..100}}; do have libseccomp.so.2; have sh; ! have no.so.0; done"
-    # A slow writer with much to say, as ldconfig is beside a busy machine.
+    # A slow writer with much output, like ldconfig on a busy machine.
     slow = tmp_path / "ldconfig"
     slow.write_text("#!/bin/sh\necho libseccomp.so.2\nseq 20000\n")
     slow.chmod(0o755)
@@ -26,7 +26,7 @@ def test_what_is_there_is_found_every_time(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt")
 def test_it_waits_for_an_apt_that_holds_the_lock(tmp_path):
-    """The lock on the lists, for which apt-get has no time-out of its own."""
+    """The lock on the lists, for which apt-get itself has no timeout."""
     lists = tmp_path / "state" / "lists"
     (lists / "partial").mkdir(parents=True)
     (tmp_path / "cache" / "archives" / "partial").mkdir(parents=True)

@@ -300,7 +300,7 @@ def test_an_empty_archive_is_an_empty_layer(extract):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), max_size=6), st.integers(0, 3))
 def test_damaged_archives_are_read_or_refused(tmp_path, tar, changes, cut):
-    """Whatever bytes change: extracted inside the root, or an error of ours; nothing else."""
+    """Whichever bytes change, the archive is extracted inside the root or fails with one of our errors."""
     data = bytearray(
         tar(format=tarfile.PAX_FORMAT)
         .dir("d")

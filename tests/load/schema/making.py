@@ -1,4 +1,4 @@
-"""Values that a JSON schema allows, made from the schema itself."""
+"""Values that a JSON schema allows, generated from the schema itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The compiled schema against a slow, obvious reading of the same schema, over values made from the schema itself."""
+"""The compiled schema against a slow, obvious implementation of the same schema, with values generated from the
+schema."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def is_of(value: Any, name: str) -> bool:
 
 
 def valid(schema: Mapping[str, Any], value: Any) -> bool:
-    """The words of the JSON schema standard, one after the other."""
+    """The keywords of the JSON schema standard, one by one."""
     if "$ref" in schema:
         return valid(document()["$defs"][schema["$ref"].rpartition("/")[2]], value)
     kinds = schema.get("type", [])
