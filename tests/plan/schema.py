@@ -10,7 +10,7 @@ TOP = ("services", "networks", "volumes", "configs", "secrets", "models")
 
 
 def keys():
-    """Every key of every element. What users name themselves (labels, options …) has no keys of its own."""
+    """Every key of every element. Entries that users name (labels, options …) have no further keys."""
     found = set()
     for kind in TOP:
         name = kind.removesuffix("s")

@@ -30,7 +30,7 @@ CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*
 
 
 def situation(case):
-    """What is wanted, what is there, what is asked for."""
+    """The desired state, the observed state, and the options."""
     given = yaml.safe_load((case / "situation.yaml").read_text())
     compose = yaml.safe_load((case / "compose.yaml").read_text())
     before = yaml.safe_load((case / "before.yaml").read_text()) if (case / "before.yaml").exists() else compose

@@ -1,4 +1,4 @@
-"""One answer to "is it ready", for every way to ask."""
+"""One definition of "ready" for every command."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Networks and volumes in plans: made when missing, made anew when changed, refused when they are another's."""
+"""Networks and volumes in plans: created if missing, recreated if changed, refused if they belong to another
+project."""
 
 import msgspec
 import pytest

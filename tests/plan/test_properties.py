@@ -1,4 +1,4 @@
-"""What holds for every project, whatever is there before."""
+"""Properties of every plan, whatever the observed state."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,7 +48,7 @@ def projects(draw):
 
 @st.composite
 def worlds(draw):
-    """What an earlier project left, some of it stopped, paused or gone."""
+    """The remains of an earlier project, partly stopped, paused or removed."""
     world = World()
     if draw(st.booleans()):
         earlier = desired_of(draw(projects()))

@@ -1,4 +1,4 @@
-"""Why a container is no longer what its service wants, in words."""
+"""Why a container no longer matches its service, in words."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Fixed addresses that go from one container to another."""
+"""Fixed addresses that move from one container to another."""
 
 from composer.plan import rejoining
 from composer.plan.desired import DesiredService
@@ -9,7 +9,7 @@ from engine.spec.state import ContainerRecord, ContainerState, Endpoint, Status
 
 
 def planned(changes, *, starts=()):
-    """Service → waited-for services, where `changes` is service → (address before, address wanted)."""
+    """Service → services that it waits for; `changes` is service → (old address, new address)."""
     plan, records = Plan(), []
     for name, (before, wanted) in changes.items():
         spec = ContainerSpec(name=name, image="i", networks=(Attachment(network="n", ipv4_address=wanted),))

@@ -1,4 +1,4 @@
-"""What an interrupted replacement leaves is planned like any other observed state."""
+"""The remains of an interrupted replacement are planned like any other observed state."""
 
 import msgspec
 import pytest

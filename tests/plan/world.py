@@ -14,7 +14,7 @@ from engine.spec.state import ContainerRecord, ContainerState, Health, Status
 
 
 def desired_of(tree):
-    """What a project wants; every service is on the default network unless it says otherwise."""
+    """A desired state; every service is on the default network unless it sets others."""
     tree = {"name": "demo", **tree}
     services = {}
     for name, service in tree.get("services", {}).items():
@@ -38,7 +38,7 @@ def image_id(reference):
 
 
 class World:
-    """`snapshot()` is what a plan is made from; `carry_out` changes it as the plan says."""
+    """`snapshot()` is the input of a plan; `carry_out` applies a plan."""
 
     def __init__(self, *, completing=()):
         self.containers, self.networks, self.volumes = [], {}, {}
@@ -56,7 +56,7 @@ class World:
         )
 
     def carry_out(self, plan, desired, count=None):
-        """One operation after the other, at most `count`; those that must come before must have been done."""
+        """Apply operations in order, at most `count`; fails if one runs before those that it depends on."""
         done = set()
         for operation in plan.operations[:count]:
             assert set(operation.after) <= done, f"{operation} comes before what it needs"
@@ -76,7 +76,7 @@ class World:
         return new
 
     def add(self, desired, service, number, name, **state):
-        """A container as the executor makes it."""
+        """A container as the executor creates it."""
 
         def find(what):
             kind, _, word = what.partition(":")
@@ -193,6 +193,6 @@ class World:
 
 
 def left_over(world):
-    """What still bears the project's label."""
+    """Everything that still has the project's label."""
     shared = (*world.networks.values(), *world.volumes.values())
     return [r.spec.name for r in (*world.containers, *shared) if r.spec.labels.get(labels.PROJECT) == "demo"]

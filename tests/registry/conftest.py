@@ -27,7 +27,7 @@ SECRET_HASH = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 
 @pytest.fixture(autouse=True)
 def no_login(tmp_path, monkeypatch):
-    """The user's own credentials and proxies are none of our business."""
+    """Ignore the user's own credentials and proxies."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -60,7 +60,7 @@ def wait_for_port(port, process):
 
 @pytest.fixture
 def start_registry(tmp_path):
-    """Start the distribution project's registry; gives host:port."""
+    """Start the distribution project's registry; returns host:port."""
     with registries(tmp_path) as start:
         yield start
 
@@ -102,7 +102,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def serve():
-    """Run an HTTP handler class in threads of this namespace; gives host:port."""
+    """Run an HTTP handler class in threads of this namespace; returns host:port."""
     servers = []
 
     def start(handler, port=0):
@@ -135,7 +135,7 @@ def digest(data):
 
 
 class Content:
-    """What a registry serves: manifests and blobs by digest or tag, to be tampered with."""
+    """The content of a registry: manifests and blobs by digest or tag, which tests may tamper with."""
 
     def __init__(self, layer=None, *, diff_id=None, compressed=None):
         tar = rootfs(a=b"hello" * 10_000) if layer is None else layer
@@ -171,7 +171,7 @@ def make():
 
 @pytest.fixture
 def content(request):
-    """An image as a registry serves it; the parameter names what is wrong with it."""
+    """An image as a registry serves it; the parameter names its defect."""
     wrong = getattr(request, "param", "")
     if wrong == "diff_id":
         return Content(diff_id="sha256:" + "0" * 64)

@@ -23,7 +23,7 @@ def digest(data):
 
 @pytest.fixture
 def registry(serve):
-    """A registry in memory, whose content tests may tamper with; `refuses` gives a status for a manifest, or 0."""
+    """A registry in memory, whose content tests may tamper with; `refuses` returns a status for a manifest, or 0."""
 
     class Registry(http.server.BaseHTTPRequestHandler):
         blobs: ClassVar = {}

@@ -48,7 +48,7 @@ def test_they_stay_with_the_image(start_registry, images, other_images, make):
     (subject,) = statement["subject"]
     assert subject["digest"] == {"sha256": image.digest.removeprefix("sha256:")}
     assert subject["name"].startswith(f"pkg:docker/{host}/team/app@1?platform=linux%2F")
-    # Referrers: this registry does not list them, so a tag does.
+    # This registry does not list referrers, so a tag does.
     assert [(one.digest, one.artifact_type) for one in client.referrers(image.digest)] == [
         (about.digest, "application/vnd.docker.attestation.manifest.v1+json")
     ]
@@ -73,7 +73,7 @@ def test_an_image_that_lost_its_attestations(start_registry, images, other_image
     client = Client(parse(name), "pull,push")
     body, _, _ = client.manifest("1")
     index = msgspec.json.decode(body)
-    # As tools leave it that copy images only.
+    # As left by tools that copy only images.
     client.put_manifest("1", msgspec.json.encode({**index, "manifests": index["manifests"][:1]}), manifest.OCI_INDEX)
     assert registry.pull(name, images=other_images).id == pushed.id
     assert attached.read(other_images.store.roots, pushed.id).attestations == ()

@@ -1,4 +1,4 @@
-"""Layers in zstd and in formats made of it and of gzip: to a registry, from there, and on, as they are."""
+"""Layers in zstd, and in formats built on zstd or gzip: pushed, pulled, and pushed again unchanged."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_new_layers_are_compressed_as_asked(start_registry, images, other_images
     (layer,) = described(name)
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+zstd"
     assert registry.pull(name, images=other_images).id == pushed.id
-    # From there they go on as they came.
+    # They are pushed again as they were pulled.
     other_images.tag(name, f"{host}/team/copy:1")
     registry.push(f"{host}/team/copy:1", images=other_images)
     assert described(f"{host}/team/copy:1") == [layer]
@@ -56,7 +56,7 @@ def test_what_is_no_compression(start_registry, images, make, monkeypatch, tmp_p
 
 
 def chunked(tar):
-    """A blob as the format zstd:chunked has it: frames for parts, and the table of contents in a skippable frame."""
+    """A blob in the format zstd:chunked: frames for parts, and the table of contents in a skippable frame."""
     import zstandard
 
     half = len(tar) // 2
@@ -68,7 +68,7 @@ def chunked(tar):
 
 
 def estargz(tar):
-    """A blob as eStargz has it: several members, the last one empty."""
+    """A blob in the format eStargz: several members, the last one empty."""
     import gzip
 
     half = len(tar) // 2

@@ -1,4 +1,4 @@
-"""Servers that lie, break off, or lead elsewhere."""
+"""Servers that lie, disconnect, or redirect."""
 
 import gzip
 import http.server
@@ -338,7 +338,7 @@ def test_redirects_to_other_protocols(serve, handler, images, target):
 
 @pytest.fixture
 def token_server(serve, handler):
-    """A registry with a token endpoint of its own; gives the host, the requests it got, and its rules."""
+    """A registry with its own token endpoint; returns the host, the received requests, and its rules."""
     state = {"requests": [], "token": "t1", "status": 200}
 
     class Tokens(handler):
@@ -386,7 +386,7 @@ def test_a_refused_token(token_server, images):
 
 
 def test_a_realm_that_is_not_https_gets_no_password(serve, handler, images, monkeypatch, tmp_path):
-    """Only for registries on this machine may it be http."""
+    """It may use http only for registries on this machine."""
     from engine.image.reference import parse
     from engine.registry.challenge import Challenge
     from engine.registry.repository import Repository
@@ -467,7 +467,7 @@ def test_events_say_how_far_a_download_is(serve, handler, images, content):
 
 
 def test_an_encoding_that_was_not_asked_for(serve, handler, images):
-    """As with Docker: what counts is what it decodes to, and how much that is."""
+    """As with Docker: the decoded content and its size count."""
 
     class Encoding(handler):
         def answer(self, body, status=200, headers=None, length=None):

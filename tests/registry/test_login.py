@@ -1,4 +1,4 @@
-"""Logging in and out: tried at a real registry, kept by a helper or in a file that only its owner reads."""
+"""Logging in and out: checked at a real registry, and stored by a helper or in a file that only its owner can read."""
 
 import json
 import os

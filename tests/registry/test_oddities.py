@@ -1,4 +1,4 @@
-"""Manifests as old, foreign and careless tools make them."""
+"""Manifests from old, foreign and careless tools."""
 
 import json
 
@@ -139,7 +139,7 @@ def test_an_empty_index(serve, handler, images):
 
 
 def test_attestations_that_cannot_be_had(serve, handler, images, content):
-    """The image is as good without them."""
+    """The image is valid without them."""
     body = content.manifest
     about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": digest(body)}
     index = {

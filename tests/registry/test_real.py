@@ -44,13 +44,13 @@ def test_there_and_back(start_registry, images, other_images, make):
     assert again.tagged_at > pulled.tagged_at
     assert msgspec.structs.replace(again, tagged_at=pulled.tagged_at) == pulled
     assert [event["status"] for event in events] == ["Already exists"]
-    # By digest, and under another name: the layer is there already, and mounted rather than sent.
+    # By digest, and under another name: the layer already exists there, so it is mounted and not sent.
     assert registry.pull(f"{host}/team/app@{digest}", images=other_images).id == pushed.id
     other_images.tag(pulled.id, f"{host}/team/copy:2")
     events.clear()
     registry.push(f"{host}/team/copy:2", images=other_images, progress=events.append)
     assert events[0]["status"] == "Mounted"
-    # What was pulled can be collected again, blobs too.
+    # Pulled content can be garbage-collected, including blobs.
     other_images.remove(pulled.id, force=True)
     gc.collect(other_images)
     assert other_images.layers.names() == other_images.blobs.names() == []
@@ -121,7 +121,7 @@ def test_tls_on_the_loopback_interface_needs_no_authority(start_registry, certif
 
 @pytest.fixture
 def registry_test_resolves(monkeypatch):
-    """registry.test is this machine, for this process: a name that is not visibly the loopback interface."""
+    """registry.test is this machine, for this process: a name that does not look like the loopback interface."""
     import socket
 
     real = socket.getaddrinfo

@@ -98,7 +98,7 @@ def tls(certificate):
 
 
 def to(server):
-    """A transport to `server`, without a first request that finds out about TLS."""
+    """A transport to `server`, without a first request that detects TLS."""
     return Transport("registry.example", mirror=f"http://127.0.0.1:{server.server_address[1]}")
 
 

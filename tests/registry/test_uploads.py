@@ -1,4 +1,4 @@
-"""A push to a server that breaks off, forgets, or sends the upload elsewhere."""
+"""A push to a server that disconnects, forgets the upload, or redirects it."""
 
 import hashlib
 import http.server
@@ -90,7 +90,7 @@ def handler():
 
 @pytest.fixture
 def pushed(serve, make, images):
-    """Push an image with a layer of some size to a handler; gives the host."""
+    """Push an image with a layer of a given size to a handler; returns the host."""
 
     def push(handler):
         host = serve(handler)

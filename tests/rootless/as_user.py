@@ -1,7 +1,7 @@
 """`python as_user.py HOME COMMAND…`: run a command as an ordinary user who exists only here, in a mount namespace.
 
 /etc/passwd, group, subuid and subgid are copies with that user in them, bound over the real ones; the interpreter and
-the sources can be read even where they lie below a folder of root's.
+the sources are readable even if they are below a folder of root.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from pathlib import Path
 
 NAME = "alice"
 UID = int(os.environ.setdefault("AS_USER_UID", str(20000 + os.getpid() % 30000)))
-"""Another one for each test session: several may run on one machine."""
+"""Different for each test session, because several may run on one machine."""
 FIRST = UID * 65536
 TOP = Path(__file__).resolve().parent.parent.parent
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -25,7 +25,7 @@ def mount(source, target, kind=None, flags=0, data=None):
 
 
 def account(home):
-    """Bind files that know the user over the host's."""
+    """Bind-mount files that contain the user over the host's."""
     for name, line in {
         "passwd": f"{NAME}:x:{UID}:{UID}::{home}:/bin/sh\n",
         "group": f"{NAME}:x:{UID}:\n",
@@ -38,7 +38,7 @@ def account(home):
 
 
 def expose(*paths):
-    """Make folders reachable for everybody: what stands in the way is covered by a tmpfs that has only them."""
+    """Make folders reachable for all users: a tmpfs that contains only them covers inaccessible parents."""
     closed = {}
     for path in map(Path, paths):
         for above in reversed(path.parents):
@@ -54,7 +54,7 @@ def expose(*paths):
 
 
 def tun():
-    """The device that udev lets everybody use on a real machine."""
+    """The device that udev makes available to all users on a real machine."""
     if os.path.exists("/dev/net/tun"):
         mount("tmpfs", "/dev/net", "tmpfs")
         os.mknod("/dev/net/tun", 0o020666, os.makedev(10, 200))

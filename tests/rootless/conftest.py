@@ -1,4 +1,4 @@
-"""An ordinary user who exists in a mount namespace only, with a home, subordinate ids and the image `busybox`."""
+"""An ordinary user who exists only in a mount namespace, with a home, subordinate ids and the image `busybox`."""
 
 import contextlib
 import os
@@ -48,7 +48,8 @@ class User:
         (home / "run").chmod(0o700)
 
     def run(self, *command, stdin=None, code=0, environ=None, streams=None):
-        """Run a command as the user; it must end with `code` (None: any). `streams`: a file in place of its standard streams."""
+        """Run a command as the user; it must exit with `code` (None: any). `streams`: a file in place of its standard
+        streams."""
         done = subprocess.run(
             [sys.executable, HERE / "as_user.py", self.home, *command],
             cwd=self.project,
@@ -71,7 +72,7 @@ class User:
             (self.project / {"compose": "compose.yaml"}.get(name, name)).write_text(text)
 
     def processes(self):
-        """pid → command line, of all processes with an id of the user's."""
+        """pid → command line, of all processes with one of the user's ids."""
         found = {}
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
@@ -109,7 +110,7 @@ def account(home, busybox_rootfs):
 
 @pytest.fixture
 def user(account):
-    """With an empty project, which is brought down in the end."""
+    """With an empty project, which is brought down at the end."""
     yield account
     account("down", "-v", "-t", "0", "--remove-orphans", code=None)
     for path in account.project.iterdir():

@@ -1,4 +1,4 @@
-"""The cgroup that is ours to divide is free when whoever started us has ended, however long that takes."""
+"""Our delegated cgroup becomes free once the process that started us has exited, however long that takes."""
 
 import os
 import subprocess

@@ -55,7 +55,7 @@ def test_jobs(user):
 
 @pytest.fixture
 def registry(tmp_path):
-    """One of the host's, at an address that is not a loopback one, by http."""
+    """A registry on the host, at a non-loopback address, by http."""
     subprocess.run(["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"], check=True)
     config = tmp_path / "config.yml"
     config.write_text(

@@ -1,4 +1,4 @@
-"""An ordinary user's project: everything as for root, with what cannot be had said clearly."""
+"""An ordinary user's project: everything works as for root, and unavailable features have clear errors."""
 
 import contextlib
 import http.server
@@ -74,7 +74,7 @@ def test_a_project(user):
 
 @pytest.fixture
 def outside():
-    """A server of the host's at an address that is not a loopback one."""
+    """A server on the host at a non-loopback address."""
     subprocess.run(["ip", "address", "add", "198.51.100.1/32", "dev", "lo"], check=True)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -118,12 +118,12 @@ LOOK = (
     "{ for n in 0 1 2; do readlink /proc/self/fd/$n; chmod 667 /proc/self/fd/$n 2>&1; done; "
     "stat -L -c '%F' /proc/self/fd/0 /proc/self/fd/2; } | tee /tmp/seen.$$"
 )
-"""What the standard streams are, and an attempt to change them. An ordinary user can make no devices: /dev/null is the
-host's, whose root alone may change it."""
+"""The standard streams, and an attempt to change them. An ordinary user cannot create devices: /dev/null is the host's,
+which only the host's root may change."""
 
 
 def test_standard_streams(user):
-    """None is anything of the caller's, in whichever way a process is started."""
+    """None belongs to the caller, however a process is started."""
     hook = {"command": ["sh", "-c", f"{LOOK}; mv /tmp/seen.$$ /tmp/hook"]}
     probe = ["CMD-SHELL", f"{LOOK}; mv /tmp/seen.$$ /tmp/probe"]
     service = {
@@ -206,7 +206,7 @@ def test_the_keeping_process_may_be_killed(user):
 
 
 def test_the_supervisor_may_be_killed(user):
-    """It holds the host's sockets; the keeper starts another, which asks for them again."""
+    """It holds the host's sockets; the keeper starts another supervisor, which requests them again."""
     user.write(compose=WEB)
     user("up", "-d", "web")
     (supervisor,) = (pid for pid, line in user.processes().items() if " supervise " in line)
@@ -244,7 +244,7 @@ def until_answered(url):
 
 
 def _is_leader(pid):
-    """The keeping process has a session of its own; the one that waits in the namespace is in it."""
+    """The process that keeps the namespace has its own session; the one that waits inside belongs to it."""
     return os.getsid(pid) == pid
 
 

@@ -1,4 +1,4 @@
-"""An engine's `Changes` in memory, and a loop whose time passes by itself when nothing else happens."""
+"""An engine's `Changes` in memory, and a loop whose clock advances when it is idle."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, He
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Sleeping costs nothing: when all wait for a timer, the clock goes there."""
+    """Sleeping takes no real time: when all tasks wait for timers, the clock jumps to the next one."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ def run(main, *args):
 
 @contextlib.asynccontextmanager
 async def task_group():
-    """One whose tasks are cancelled at its end."""
+    """A task group whose tasks are cancelled at its end."""
     async with create_task_group() as tasks:
         yield tasks
         tasks.cancel_scope.cancel()
@@ -55,8 +55,8 @@ def now():
 
 
 class FakeChanges:
-    """Containers are dictionary entries. `log` says what was done, `failing` what is refused: (operation, name) → error,
-    `probes` what healthchecks answer: name → iterable of exit codes (the last one for ever)."""
+    """Containers are dictionary entries. `log` records operations; `failing` makes some fail: (operation, name) →
+    error; `probes` are results of health checks: name → iterable of exit codes (the last one repeats)."""
 
     def __init__(self):
         self.records = {}
@@ -80,7 +80,7 @@ class FakeChanges:
         return self.records[container_id]
 
     def end(self, container_id, code):
-        """The container's process ends by itself."""
+        """The container's process exits by itself."""
         self._set(container_id, status=Status.EXITED, exit_code=code, finished_at=now())
         self.ends.put_nowait((container_id, ContainerExit(exit_code=code, finished_at=now())))
 

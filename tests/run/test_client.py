@@ -1,4 +1,4 @@
-"""A command and a supervisor that dies under it."""
+"""A command whose supervisor dies."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ from engine.paths import Roots
 
 
 class Scripted:
-    """Listens where the supervisor would; each connection gets the next list of events, then it is hung up."""
+    """Listens in place of the supervisor; sends each connection the next list of events, then closes it."""
 
     def __init__(self, roots, *scripts, wait=lambda: None):
         self.control = Control.open(roots.supervisor_socket("p"))

@@ -1,4 +1,5 @@
-"""A command's connection: events go out beside whatever the supervisor does, and one that does not read holds nothing up."""
+"""A command's connection: events are sent concurrently with the supervisor's work, and a command that does not read
+blocks nothing."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""One supervisor at a time; it knows whether the last one left in good order."""
+"""One supervisor at a time; it knows whether the last one exited cleanly."""
 
 import os
 import shutil

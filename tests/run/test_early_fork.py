@@ -1,4 +1,4 @@
-"""A process that is forked at the start of a command: it becomes the supervisor, or ends with the command."""
+"""A process that is forked at the start of a command: it becomes the supervisor, or exits with the command."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Plans are carried out in order, side by side, and to the end of what can be done."""
+"""Plans are executed in order, concurrently, and as far as possible after failures."""
 
 import asyncio
 

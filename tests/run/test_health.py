@@ -1,4 +1,4 @@
-"""When probes come and what they make of a container's health."""
+"""When probes run, and how they change a container's health."""
 
 import asyncio
 import contextlib

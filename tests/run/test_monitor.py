@@ -1,4 +1,4 @@
-"""Health and restarts of containers that live and end."""
+"""Health and restarts of containers that run and exit."""
 
 import asyncio
 

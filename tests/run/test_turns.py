@@ -1,4 +1,4 @@
-"""Who may change the project, and when a request lets others go first."""
+"""Which request may change the project, and when it passes its turn to others."""
 
 import asyncio
 

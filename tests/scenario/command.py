@@ -11,7 +11,7 @@ import sys
 import textwrap
 
 SESSION = f"p{secrets.token_hex(3)}"
-"""How the names of this session's projects begin: others may be tested on the machine at the same time."""
+"""The prefix of this session's projects: other sessions may run on the machine at the same time."""
 
 
 class Result(subprocess.CompletedProcess):
@@ -60,7 +60,7 @@ class Composer:
         return [sys.executable, "-m", "composer", *map(str, words)]
 
     def __call__(self, *words, code=0, timeout=60, environ=None, stdin=None):
-        """Run a command to its end; it must end with `code` (None: any)."""
+        """Run a command to its end; it must exit with `code` (None: any)."""
         done = subprocess.run(
             self.command(*words),
             cwd=self.folder,
@@ -76,7 +76,7 @@ class Composer:
         return done
 
     def start(self, *words, **options):
-        """Start a command and leave it running; its output comes through a pipe, errors with it."""
+        """Start a command and leave it running; its output and errors go to one pipe."""
         process = subprocess.Popen(
             self.command(*words),
             cwd=self.folder,
@@ -91,18 +91,18 @@ class Composer:
         return process
 
     def interrupt(self, process):
-        """Ctrl-C, and its whole output once it has ended."""
+        """Send Ctrl-C; returns its whole output once it has exited."""
         process.send_signal(signal.SIGINT)
         return process.communicate(timeout=30)[0]
 
     def looked_up(self, service, name):
         """The addresses that a container of the service finds for a name. By nslookup and nc alone: for other programs a
-        static busybox needs the resolver of a shared glibc, which its image has not."""
+        static busybox needs the resolver of a shared glibc, which its image lacks."""
         text = self("exec", "-T", service, "nslookup", "-type=a", name, code=None).out
         return re.findall(r"^Address: ([0-9.]+)$", text, re.MULTILINE)
 
     def fetch(self, service, address, path):
-        """What a web server at the address answers to a container of the service."""
+        """The answer of a web server at the address to a container of the service."""
         request = f"printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {address} 80"
         return self("exec", "-T", service, "sh", "-c", request).out.partition("\n\n")[2]
 

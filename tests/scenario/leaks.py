@@ -1,4 +1,5 @@
-"""What is on the machine that a project may have left: processes, mounts, links, rules, cgroups, files, rows."""
+"""Everything on the machine that a project may have left behind: processes, mounts, links, rules, cgroups, files,
+rows."""
 
 import contextlib
 import glob
@@ -16,11 +17,11 @@ from tests.scenario.command import SESSION
 TABLES = ("containers", "networks", "subnets", "addresses", "ports", "volumes")
 KEPT = ("composer.db", "composer.db-wal", "composer.db-shm", "blobs", "layers", "cache")
 PATIENCE = 10.0
-"""Seconds that the supervisor and the keeper have to leave after the last container."""
+"""Seconds within which the supervisor and the keeper must exit after the last container."""
 
 
 def processes():
-    """pid → what it is, of all processes that live in this session's mount namespace or in a container's cgroup."""
+    """pid → description, of all processes in this session's mount namespace or in a container's cgroup."""
     here = os.readlink("/proc/self/ns/mnt")
     found = {}
     for entry in os.listdir("/proc"):
@@ -79,7 +80,7 @@ def files(roots):
 
 
 def described(path):
-    """What a leaked file or folder holds, and the last lines of the logs in it: who made it can be told from that."""
+    """The content of a leaked file or folder, and the last lines of its logs, which show its origin."""
     lines = [path]
     for folder, _, names in os.walk(path):
         for name in sorted(names):
@@ -96,7 +97,7 @@ def rows(roots):
 
 
 class Observed:
-    """All of it at one moment."""
+    """All of it at one point in time."""
 
     def __init__(self, sets):
         self.sets = sets
@@ -117,7 +118,7 @@ class Observed:
         )
 
     def leaks(self, roots):
-        """One line for each thing that is there now and was not; waits a moment for what is just leaving."""
+        """One line for each new thing; waits briefly for things that are about to disappear."""
         deadline = time.monotonic() + PATIENCE
         while True:
             now = Observed.now(roots)
@@ -131,7 +132,7 @@ class Observed:
             time.sleep(0.02)
 
     def clean(self, roots):
-        """Take away what a failed test left, so that the next ones are not blamed for it."""
+        """Remove what a failed test left, so that the next ones are not blamed for it."""
         known = {int(one.split()[0]) for one in self.sets["process"]}
         for pid in processes():
             if pid not in known and pid != os.getpid():
@@ -158,8 +159,8 @@ class Observed:
 
 @contextlib.contextmanager
 def nothing_left(roots):
-    """What comes to an end in here leaves nothing behind. It is taken away if it does, or when the end itself fails, so that
-    the next test is not blamed."""
+    """Check that the block leaves nothing behind. If it does, or fails, the remains are removed, so that the next test
+    is not blamed."""
     before = Observed.now(roots)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Whatever goes wrong at the end of a test, what it left is taken away before the next one."""
+"""Whatever fails at the end of a test, its remains are removed before the next one."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.scenario.leaks import Observed, nothing_left
 
 @pytest.fixture
 def done(monkeypatch):
-    """What was done; a leak is seen when there is something in `left`."""
+    """The steps in order; a non-empty `left` means a leak."""
     found = []
     monkeypatch.setattr(Observed, "now", classmethod(lambda cls, roots: cls({})))
     monkeypatch.setattr(

@@ -19,7 +19,7 @@ from tests.parity.build.world import BASE, base_tar
 
 
 class Composer:
-    """Builds into a store below `folder`, whose steps are run by `run`."""
+    """Builds into a store below `folder`; `run` runs the steps."""
 
     def __init__(self, folder, run_for):
         self.roots = Roots(f"{folder}/state", f"{folder}/run")

@@ -1,4 +1,4 @@
-"""Cases as text: many in one file, each with what it needs beyond the common context.
+"""Cases as text: many in one file, each with its files beyond the common context.
 
 === name [--build-arg=NAME=VALUE --target=NAME --label=NAME=VALUE --build-context=NAME=PATH]
 the Dockerfile

@@ -1,4 +1,4 @@
-"""Random cases: a Dockerfile from a seed, the same for ever."""
+"""Random cases: a Dockerfile from a seed, always the same."""
 
 import json
 import random

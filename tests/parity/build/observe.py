@@ -1,4 +1,4 @@
-"""What a build came to, in one form for both builders: status, configuration, history, number of layers, and tree.
+"""The result of a build, in one form for both builders: status, configuration, history, number of layers, and tree.
 
 The tree has only what differs from the base image. An entry is one line: path, kind, mode, owner, time ("new" for one of
 the build's own), and content, link target or device, extended attributes, and the first name of a hard link.
@@ -33,13 +33,13 @@ def shown(data):
 
 
 def config_of(config):
-    """The part of the configuration that both builders have, without what is empty."""
+    """The part of the configuration that both builders have, without empty values."""
     left_out = ("ArgsEscaped", "Image", "Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr")
     return {name: value for name, value in sorted(config.items()) if value not in _EMPTY and name not in left_out}
 
 
 def history_of(history):
-    """The lines that the build added to the base's one."""
+    """The lines that the build added to those of the base."""
     return [("- " if one.get("empty_layer") else "+ ") + one.get("created_by", "") for one in history or ()
             if one.get("comment", "").startswith("buildkit")]  # fmt: skip
 
@@ -49,7 +49,7 @@ def answer(file, tree, base):
     blob = json.loads(file)
     base = base if "bin/busybox" in tree else {}
     if tree.get(".", "").startswith(". d 755 0:0 "):
-        del tree["."]  # an image says nothing of its root directory while that is as usual
+        del tree["."]  # an image does not record an unchanged root directory
     changed = [text for path, text in sorted(tree.items()) if not _same(base.get(path), text)]
     gone = sorted(path for path in base if path not in tree and path != ".")
     return {
@@ -63,7 +63,7 @@ def answer(file, tree, base):
 
 
 def _same(before, after):
-    """Whether nothing changed. A directory in which something was made and removed again has a new time, no more."""
+    """Whether nothing changed. A directory in which an entry was created and removed again has only a new time."""
     if before is None or before == after:
         return before == after
     was, now = before.split(" "), after.split(" ")
@@ -110,7 +110,7 @@ _KINDS = {tarfile.REGTYPE: stat.S_IFREG, tarfile.AREGTYPE: stat.S_IFREG, tarfile
 
 
 def apply_layers(layers):
-    """The tree that layers, as tar archives, make."""
+    """The tree of layers given as tar archives."""
     entries = {}
     for number, data in enumerate(layers):
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:

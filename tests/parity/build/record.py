@@ -1,4 +1,4 @@
-"""Compare with a Docker Engine, and write its answers down: python -m tests.parity.build.record HOST [--again] [NAME…]
+"""Compare with a Docker Engine, and record its answers: python -m tests.parity.build.record HOST [--again] [NAME…]
 
 Only cases without an answer, or those named, are built with Docker; --again builds all of them.
 """
@@ -24,7 +24,7 @@ def known():
 
 
 def write(answers):
-    """One case a line, so that a change shows which cases it is about."""
+    """One case per line, so that a change shows the affected cases."""
     lines = [f"{json.dumps(name)}: {json.dumps(answers[name], ensure_ascii=False)}" for name in sorted(answers)]
     ANSWERS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

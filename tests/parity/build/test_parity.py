@@ -1,6 +1,6 @@
 """Composer's builder beside BuildKit's: the same status, configuration, history, number of layers and tree.
 
-The answers of BuildKit (Docker Engine 28.5) are recorded. With PARITY_DOCKER_HOST they are asked for again.
+The answers of BuildKit (Docker Engine 28.5) are recorded. With PARITY_DOCKER_HOST, the engine is asked again.
 """
 
 import os
@@ -24,7 +24,7 @@ NAMED = {
     "random-189": "a dangling link",
     "heredoc-slash-in-name": "a here-document whose name has a slash",
 }
-"""Where we differ on purpose, and what docs/dockerfile.md says of it ("Differences from BuildKit")."""
+"""Intended differences, and their description in docs/dockerfile.md ("Differences from BuildKit")."""
 
 
 @pytest.fixture(scope="module")

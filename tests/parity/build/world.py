@@ -1,7 +1,7 @@
-"""What every parity case has: the context that it copies from, and the image that it is based on.
+"""Common to all parity cases: the context that they copy from, and their base image.
 
-Both are the same bytes for both builders. Times are long ago, so that a time taken from a source is told from a new one.
-"""
+Both are the same bytes for both builders. Times are long past, so that a time taken from a source differs from a new
+one."""
 
 import gzip
 import io
@@ -21,7 +21,7 @@ _CAPABILITY = struct.pack("<IIIII", 0x02000001, 0x400, 0, 0, 0)
 
 
 def base_tar():
-    """A root file system with busybox, two users, and things for a COPY to meet."""
+    """A root file system with busybox, two users, and entries that a COPY can meet."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
 
@@ -98,7 +98,7 @@ def write_context(root):
 
 
 def age(root):
-    """Give everything below `root` a time long ago, the deepest first."""
+    """Set a time in the past on everything below `root`, the deepest first."""
     for number, (folder, names, entries) in enumerate(sorted(os.walk(root, topdown=False))[::-1]):
         for name in sorted(names + entries):
             when = LONG_AGO + 10 * number + len(name)

@@ -1,5 +1,4 @@
-"""Values of networks and of a service's connections that cannot work are refused at their position, before anything is
-created."""
+"""Invalid settings of networks and connections are refused at their position, before anything is created."""
 
 import msgspec
 import pytest
@@ -11,7 +10,7 @@ NET = "subnet: 10.1.0.0/24"
 
 
 def translated(tmp_path, network, attachment="{}"):
-    """What is wanted of service `a` on network `n`; networks `m` and `k` belong to `b`."""
+    """The desired state of service `a` on network `n`; networks `m` and `k` belong to `b`."""
     file = tmp_path / "compose.yaml"
     file.write_text(
         f"services:\n  a: {{image: x, networks: {{n: {attachment}}}}}\n"
@@ -89,7 +88,7 @@ def test_accepted(tmp_path, network, attachment):
 
 @pytest.mark.parametrize("key", ["ipv4_address", "ipv6_address"])
 def test_an_address_of_a_version_that_is_off_has_no_effect(tmp_path, key):
-    """As in Docker: the subnet is there, and the network does not use it."""
+    """As in Docker: the subnet is set, but the network does not use it."""
     subnets = '{subnet: 10.1.0.0/24}, {subnet: "fd00::/64"}'
     more = "enable_ipv6: true, enable_ipv4: false, " if key == "ipv4_address" else ""
     given = '{ipv4_address: 10.1.0.5, ipv6_address: "fd00::5"}'

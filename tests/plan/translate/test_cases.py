@@ -1,5 +1,5 @@
-"""Whole projects from their files to what is wanted. A case is a folder with compose.yaml and desired.json, in which {DIR}
-stands for the folder; UPDATE_DESIRED=1 writes desired.json anew."""
+"""Whole projects, from their files to the desired state. A case is a folder with compose.yaml and desired.json, in
+which {DIR} is the folder; UPDATE_DESIRED=1 rewrites desired.json."""
 
 import difflib
 import json
@@ -25,7 +25,7 @@ def test_desired(case, tmp_path):
         load(LoadOptions(project_directory=str(folder), files=(str(folder / "compose.yaml"),), environ={}))
     )
     plain = msgspec.to_builtins(desired)
-    for service in plain["services"].values():  # hashes of paths: test_digest.py is about them
+    for service in plain["services"].values():  # hashes of paths, which test_digest.py covers
         del service["hash"], service["container"]["labels"][labels.HASH]
     found = json.dumps(plain, indent=1, ensure_ascii=False).replace(str(folder), "{DIR}") + "\n"
     expected = case / "desired.json"

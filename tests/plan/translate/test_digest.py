@@ -1,4 +1,4 @@
-"""The configuration hash: the same for the same service, and different when a container would be."""
+"""The configuration hash: the same for the same service, and different if the container would differ."""
 
 import copy
 import random

@@ -1,4 +1,4 @@
-"""Every key of the specification is supported, refused or ignored; docs/compatibility.md says which, and why."""
+"""Every key of the specification is supported, refused or ignored; docs/compatibility.md lists which, and why."""
 
 import copy
 import re
@@ -21,7 +21,7 @@ CHANGES = yaml.safe_load((HERE / "changes.yaml").read_text())
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "compatibility.md"
 
 NAMED = {"networks", "depends_on", "models", "ulimits"}
-"""What users name below a service."""
+"""Names that users choose below a service."""
 
 
 def pattern_of(path):
@@ -52,7 +52,7 @@ def changed(path, value, base=BASE):
 
 
 def wanted(tree):
-    """Without hash and summary: those change with every key, honoured or not."""
+    """Without hash and summary, which change with every key, honoured or not."""
     desired = translate(Project.parse(tree, working_dir="/project", environ={"HOME": "/root"}))
     plain = msgspec.to_builtins(desired)
     swarm = [line.replace('service "', "services.").replace('": ', ".") for line in effects(tree)]
@@ -67,7 +67,7 @@ def wanted(tree):
 
 
 def documented():
-    """Key → status and words, of the document's tables."""
+    """Key → status and text in the document's tables."""
     rows = {}
     for line in DOCUMENT.read_text().splitlines():
         match = re.fullmatch(r"\| `([^`]+)` \| ([a-z ]+) \|(.*)\|", line)
@@ -77,7 +77,7 @@ def documented():
 
 
 def covering(rows, pattern):
-    """The row of the key, or of the nearest key above it that stands for all below it."""
+    """The row of the key, or of the nearest key above whose row covers all keys below."""
     while pattern:
         if pattern in rows:
             return rows[pattern]
@@ -90,7 +90,7 @@ def is_leaf(pattern, everything):
 
 
 BEFORE = {
-    # Gone from the canonical form: what they ask for is in other keys by then.
+    # Not in the canonical form, where other keys have their meaning.
     ("services", "*", "env_file"), ("services", "*", "label_file"), ("services", "*", "extends"),
     ("services", "*", "profiles"),
     ("configs", "*", "external", "name"), ("secrets", "*", "external", "name"), ("networks", "*", "external", "name"),
@@ -124,13 +124,13 @@ def test_a_key_has_an_effect(dotted):
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.sampled_from(sorted(CHANGES)), min_size=2, max_size=8))
 def test_any_mixture_is_translated(chosen):
-    """What goes together or not: the answer is a project, refusals, or words about a cycle; never another error."""
+    """Any combination gives a project, refusals, or the message about a cycle; never another error."""
     tree = BASE
     for dotted in sorted(chosen):
         try:
             tree = changed(dotted.split("."), CHANGES[dotted], tree)
         except (TypeError, ValueError, IndexError):
-            continue  # what the one has replaced the other cannot change
+            continue  # the one has replaced what the other would change
     try:
         translate(Project.parse(tree, working_dir="/project", environ={"HOME": "/root"}))
     except (ModelError, TranslateError) as error:

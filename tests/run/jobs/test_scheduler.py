@@ -1,4 +1,4 @@
-"""The scheduler over the disc, with a clock of the test's own: overlap, retries, time limits, and deaths at every step."""
+"""The scheduler with a disk and a simulated clock: overlap, retries, time limits, and crashes at every step."""
 
 import datetime
 import itertools
@@ -32,9 +32,9 @@ class Killed(BaseException):
 
 
 class World:
-    """What outlives a supervisor: the disc, the containers, the clock. `programs`: what each start of a program does, in turn,
-    as (seconds, exit code), the last for ever; `ran` lists (run id, attempt) of each. `deaths`: after how many writes each
-    supervisor dies."""
+    """The state that outlives a supervisor: the disk, the containers, the clock. `programs`: the outcome of each start
+    in turn, as (seconds, exit code), the last one repeats; `ran` lists their (run id, attempt). `deaths`: the number of
+    writes after which each supervisor dies."""
 
     def __init__(self, folder, programs=((1.0, 0),), deaths=()):
         self.roots = Roots(str(folder / "s"), str(folder / "r"))
@@ -49,7 +49,7 @@ class World:
         return loop_time() + self.offset
 
     def settle(self):
-        """Programs end by themselves, whether somebody looks or not."""
+        """Programs exit by themselves, observed or not."""
         for name, (record, end, code) in list(self.containers.items()):
             if record.state.status.alive and end <= loop_time():
                 self.finish(name, code, at=end + self.offset)
@@ -62,7 +62,7 @@ class World:
         self.containers[name] = (structs.replace(record, state=state), end, code)
 
     async def live(self, drive, until):
-        """A supervisor after the other until the clock is at `until`. `drive` is called with the first."""
+        """One supervisor after the other until the clock reaches `until`. `drive` is called with the first."""
         while loop_time() < until:
             self.lives += 1
             try:
@@ -98,7 +98,7 @@ class World:
 
 
 class DyingJournal(Journal):
-    """Its supervisor dies just after write number `left`, or just before it when that is negative."""
+    """Its supervisor dies just after write number `left`, or just before it if `left` is negative."""
 
     def __init__(self, roots, left):
         super().__init__(roots, "p")
@@ -123,7 +123,7 @@ class Fake:
     async def start(self, definition, run, scope):
         if self.world.refusals:
             raise self.world.refusals.pop(0)
-        await sleep(0.01)  # what it depends on
+        await sleep(0.01)  # its dependencies
         seconds, code = next(self.world.programs)
         name = f"job-{definition.name}{suffix(run)}"
         assert name not in self.world.containers
@@ -277,7 +277,7 @@ def test_cancel_stop_pause_and_resume(tmp_path):
 
 
 def test_a_start_that_is_given_up(tmp_path):
-    """While it waits for what it depends on."""
+    """While it waits for its dependencies."""
     world = World(tmp_path)
 
     async def also(scheduler):
@@ -331,7 +331,7 @@ def test_a_reboot(tmp_path):
 
 
 def test_suspend(tmp_path):
-    """The loop's clock stands still while the machine sleeps, the time of day goes on."""
+    """The loop's clock stops while the machine sleeps, but the time of day continues."""
     world = World(tmp_path)
 
     async def also(scheduler):
@@ -343,7 +343,7 @@ def test_suspend(tmp_path):
 
 
 def test_a_run_by_hand_goes_with_its_command(tmp_path):
-    """It is not begun again by itself, and a command that asks again gets the same run."""
+    """It is not restarted, and a command that repeats its request gets the same run."""
     world = World(tmp_path)
     wanted = definition()
 
@@ -388,7 +388,7 @@ def test_damaged_files_stop_nobody(tmp_path):
     st.integers(0, 2),
 )
 def test_no_death_loses_a_fire_or_brings_it_twice(tmp_path_factory, deaths, programs, retries):
-    """Every supervisor dies just before or just after some write; the next one begins at once."""
+    """Every supervisor dies just before or just after some write; the next one starts at once."""
     world = World(tmp_path_factory.mktemp("world"), programs, deaths)
     wanted = definition("* * * * *", retries=retries, retry_delay=0.5)
 
@@ -400,7 +400,7 @@ def test_no_death_loses_a_fire_or_brings_it_twice(tmp_path_factory, deaths, prog
         until = loop_time() + 6.7 * MINUTE
         await world.live(drive, until)
         if Journal(world.roots, "p").definition("tick") is None:
-            return  # it died before it was registered: `up` asks again
+            return  # it died before the registration, which `up` repeats
         starts = [(run_id, attempt) for run_id, attempt, _ in world.ran]
         assert len(starts) == len(set(starts)), "an attempt was started twice"
         once = [round((one.planned - BEGIN) / MINUTE) for one in world.runs()]

@@ -71,7 +71,7 @@ def test_skip_leaves_out_what_was_missed_while_nobody_looked():
     found = look(schedule, decided, "2026-01-01T13:05", begun=True)
     assert not found.planned and found.following == at("2026-01-01T14:00")
     assert not look(schedule, found.decided, "2026-01-01T13:06").planned
-    # A machine that slept is no scheduler that was down, and a late one missed nothing.
+    # A suspended machine does not count as a stopped scheduler, and a late scheduler has missed nothing.
     assert look(schedule, decided, "2026-01-01T13:05").planned
     assert look(schedule, decided, "2026-01-01T13:00:20", begun=True).planned
 
@@ -102,7 +102,7 @@ ZONES = st.sampled_from(["", "Europe/Paris", "America/New_York", "Australia/Lord
 @settings(max_examples=40)
 @given(CRONS, ZONES, st.sampled_from(["2026-03-07", "2026-03-28", "2026-10-24", "2026-10-31", "2026-06-01"]), st.data())
 def test_whoever_looks_however_often_sees_each_fire_once(cron, zone, start, data):
-    """Looks at any moments, in order: all fires up to the last look are decided, in order, none twice."""
+    """Checks at arbitrary times, in order: all fires up to the last check are decided, in order, none twice."""
     schedule, begin = Schedule(cron=cron, timezone=zone), at(start)
     pauses = data.draw(st.lists(st.floats(0, 4 * HOUR), min_size=1, max_size=6))
     expected = [one for one in fires(schedule, begin, 1500) if one <= begin + sum(pauses)]
@@ -120,7 +120,7 @@ def test_whoever_looks_however_often_sees_each_fire_once(cron, zone, start, data
 @settings(max_examples=40)
 @given(CRONS, st.lists(st.floats(-CORRECTION + 1, CORRECTION), max_size=10))
 def test_no_jump_of_the_clock_brings_a_fire_twice(cron, jumps):
-    """But one so far back that the clock must have been wrong before."""
+    """But not one so far back that the clock must have been wrong."""
     schedule, now = Schedule(cron=cron), at("2026-06-01")
     decided, seen, furthest = armed((schedule,), now), [], now
     for jump in jumps:

@@ -1,4 +1,4 @@
-"""Projects as other models (`bridge`), as graphs, and made of containers that exist (`alpha`)."""
+"""Projects converted to other models (`bridge`), as graphs, and generated from existing containers (`alpha`)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What `up` does about a project that differs from what runs."""
+"""What `up` does if a project differs from its running containers."""
 
 
 def ids(composer):

@@ -27,7 +27,7 @@ def test_scale_answers_in_turn(composer):
 
 
 def test_links_on_the_default_network(composer):
-    """There only who is linked knows a service's name."""
+    """There, only linked containers can resolve a service's name."""
     composer.write(
         compose="""
         services:

@@ -1,4 +1,4 @@
-"""Nothing that comes from a container, an image, a file or a registry acts on the terminal of who looks at it."""
+"""No text from a container, an image, a file or a registry can control the user's terminal."""
 
 import http.server
 import json

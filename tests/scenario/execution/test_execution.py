@@ -1,4 +1,4 @@
-"""`exec -T`: what goes through our streams goes through, and nothing else of them is the container's."""
+"""`exec -T`: data passes through our streams, and the container gets nothing else of them."""
 
 import subprocess
 

@@ -33,7 +33,7 @@ def test_logs_follow(composer):
     logs = composer.start("logs", "-f", "one")
     assert "first of one" in logs.stdout.readline()
     composer("stop", "-t", "1", "one")
-    # The container's end is the end of what there is to follow.
+    # There is nothing left to follow once the container has exited.
     assert logs.wait(timeout=20) == 0
 
 
@@ -62,5 +62,5 @@ def test_only_what_is_attached_is_shown_to_end(composer):
     assert composer("up", "quiet", "--no-attach", "quiet").out == "quiet-1 exited with code 3\n"
     assert composer("up", "quiet", "shown").out.splitlines()[0] == "Attaching to shown-1"
     assert "quiet-1  | hidden" in composer("up", "quiet").out, "nothing else was asked for"
-    # Where its end is what ends the command, it is said.
+    # If its exit ends the command, that is reported.
     assert "quiet-1 exited with code 3\n" in composer("up", "--exit-code-from", "quiet", code=3).out

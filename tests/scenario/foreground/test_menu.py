@@ -97,7 +97,7 @@ def test_keys(composer, up):
     assert composer("exec", "-T", "one", "cat", "/src/file").out == "new"
     terminal.type("w")
     terminal.until("Watch disabled")
-    terminal.type("x")  # is no key
+    terminal.type("x")  # not a key of the menu
     terminal.type("d")
     assert terminal.end() == 0
     assert termios.tcgetattr(terminal.slave) == terminal.before

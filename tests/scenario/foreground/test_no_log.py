@@ -1,11 +1,12 @@
-"""`up` in the foreground with services whose logs are kept nowhere: what they write is shown, from its first byte on."""
+"""`up` in the foreground with services without stored logs: their output is shown from the first byte."""
 
 import re
 import signal
 
 
 def test_from_the_first_byte_to_the_last(composer):
-    """Containers that end at once, several of them, on both streams, without a last newline, more than pipes hold."""
+    """Several containers that exit at once, with output on both streams, without a final newline, and larger than
+    pipes."""
     composer.write(
         compose="""
         services:
@@ -32,7 +33,7 @@ def test_from_the_first_byte_to_the_last(composer):
 
 
 def test_a_gate_behind_much_output(composer):
-    """What is written while others are waited for does not hold the container up."""
+    """Output that is written while the command waits for others does not block the container."""
     composer.write(
         compose="""
         services:
@@ -80,7 +81,8 @@ def test_what_runs_already_and_what_is_started_again(composer):
 
 
 def heard(composer, up, say, word="something"):
-    """Say it until it is heard: nobody is told when the command has attached, and what is said twice at once is lost."""
+    """Repeat it until it is received: no event reports that the command has attached, and a second signal at once is
+    lost."""
     import threading
 
     done = threading.Event()
@@ -108,7 +110,7 @@ def until(process, text):
 
 
 def test_a_stopped_or_killed_command_blocks_no_other(composer):
-    """The supervisor does not wait for ever for a command that was to attach."""
+    """The supervisor does not wait for ever for a command that should attach."""
     composer.write(
         compose="""
         services:

@@ -13,7 +13,7 @@ def started(composer):
 
 def test_a_chain_of_health(composer):
     composer("up", "-d")
-    # c waited for b, which waited for a; c's own health nobody waited for.
+    # c waited for b, which waited for a; nothing waited for c's own health.
     health = {service: containers[0]["Health"] for service, containers in composer.ps().items()}
     assert health["a"] == health["b"] == "healthy"
     assert started(composer) == ["a", "b", "c"]

@@ -53,7 +53,7 @@ PRE_START = """
 
 
 def hooks_of(composer):
-    """The ids of the containers of pre_start hooks that are there."""
+    """The ids of existing containers of pre_start hooks."""
     folder = Path(composer.roots.state, "groups", composer.name)
     return [path.parent.name for path in folder.glob("*/spec.json") if "com.docker.compose.hook" in path.read_text()]
 
@@ -103,7 +103,7 @@ def test_pre_start_hooks_of_each_replica_are_refused(composer):
 
 
 def test_a_container_that_ends_before_its_hook(composer):
-    """Its output and exit code count, not that the hook found nobody, or was killed with it."""
+    """Its output and exit code count, not that the hook found no process, or was killed with it."""
     composer.write(
         compose="""
         services:

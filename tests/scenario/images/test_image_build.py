@@ -1,4 +1,4 @@
-"""`image build`: where contexts come from, and what a build leaves behind."""
+"""`image build`: sources of contexts, and the results of a build."""
 
 import io
 import json
@@ -158,7 +158,7 @@ def test_attestations(built, scanner):
     assert sbom == {"PredicateType": "https://spdx.dev/Document", "Predicate": {"spdxVersion": "SPDX-2.3", "name": "7"}}
     assert how["PredicateType"] == "https://slsa.dev/provenance/v0.2"
     assert how["Predicate"]["invocation"]["parameters"]["args"] == {"build-arg:WHO": "me"}
-    # They stay where the image goes.
+    # They accompany the image.
     composer("image", "save", "-o", "saved.tar", tag)
     composer("image", "rm", tag)
     composer("image", "load", "-i", "saved.tar")

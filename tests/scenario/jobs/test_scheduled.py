@@ -117,7 +117,7 @@ def test_pause_resume_rm_and_prune(project):
 
 
 def test_a_killed_supervisor_comes_back_for_a_schedule_alone(composer):
-    """Nothing runs; a fire was due meanwhile, and comes once."""
+    """Nothing is running; a fire that was due meanwhile happens once."""
     composer.write(
         compose="""
         jobs: {tick: {image: busybox, command: echo tick, network_mode: none, triggers: {schedule: ["0 0 1 1 *"]}}}

@@ -50,8 +50,8 @@ def test_a_second_up_reads_no_file_and_imports_nothing_heavy(composer):
 
 
 def test_a_supervisor_imports_nothing_heavy(composer):
-    """Neither the one that `up` forks nor one that is started by its command line. The fork's log does not have what it
-    loaded before it was made a supervisor: those modules are in a list, and another test looks at them."""
+    """Neither the one that `up` forks nor one that is started by its command line. The fork's log lacks the modules
+    that it loaded before it became a supervisor: they are in a list that another test checks."""
     log = f"{os.path.dirname(composer.roots.supervisor_socket(composer.name))}/supervisor.log"
     for words in (("up", "-d"), ("start",)):
         composer(*words, environ={"PYTHONPROFILEIMPORTTIME": "1"})

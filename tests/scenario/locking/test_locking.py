@@ -1,4 +1,4 @@
-"""composer.lock: what is written, and that a locked command uses nothing else."""
+"""composer.lock: its content, and that a locked command uses nothing else."""
 
 import http.server
 import json
@@ -12,7 +12,8 @@ REPOSITORY = "git://elsewhere.example/stack"
 
 @pytest.fixture
 def publish(registry, roots):
-    """Push `busybox` with a file /content as `name`; gives the full name. What was pulled goes with the test."""
+    """Push `busybox` with a file /content as `name`; returns the full name. Pulled images are removed after the
+    test."""
     import io
     import tarfile
 
@@ -55,7 +56,7 @@ def publish(registry, roots):
 
 @pytest.fixture
 def website(tmp_path):
-    """Serves a folder; gives the folder and its address."""
+    """Serves a folder; returns the folder and its address."""
     (tmp_path / "www").mkdir()
 
     class Handler(http.server.SimpleHTTPRequestHandler):

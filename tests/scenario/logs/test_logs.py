@@ -10,7 +10,7 @@ def test_logs(composer):
     assert composer("logs", "--no-log-prefix", "web").out == "line 1\nline 2\nline 3\n"
     stamped = composer("logs", "-t", "web").out.splitlines()
     assert all(re.fullmatch(r"web-1  \| \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z line \d", line) for line in stamped)
-    first = stamped[0].split()[2]  # lines that came together have one time
+    first = stamped[0].split()[2]  # lines that arrived together have the same time
     count = sum(first in line for line in stamped)
     before = f"{first[:-10]}{int(first[-10:-1]) - 1:09d}Z"
     assert composer("logs", "--since", first, "--until", first, "web").out.count("\n") == count
@@ -26,7 +26,7 @@ def test_logs(composer):
 
 
 def test_a_last_line_without_its_newline(composer):
-    """It is there as soon as the end of the container is known."""
+    """It is complete as soon as the container's exit is known."""
     script = {"command": ["printf", "one\ntwo"], "image": "busybox", "pull_policy": "never"}
     composer.write(compose=json.dumps({"services": {f"end{n}": script for n in range(8)}}))
     assert composer("up", "--no-log-prefix").out.count("two\n") == 8

@@ -1,4 +1,4 @@
-"""What a shell offers for the commands on containers, images, networks and volumes."""
+"""Completions for the commands on containers, images, networks and volumes."""
 
 
 def test_names_of_what_there_is(composer):

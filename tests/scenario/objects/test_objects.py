@@ -18,7 +18,7 @@ def name():
 
 @pytest.fixture
 def lone(composer, name):
-    """A container of no project that runs."""
+    """A running container without a project."""
     composer("container", "run", "-d", "--name", name, "--network", "none", "-v", f"{name}:/v", "-e", "A=1", "-l", "x=y",
              "--memory", "64m", "busybox", *SLEEP)  # fmt: skip
     yield name
@@ -157,7 +157,7 @@ def test_a_push_and_a_pull(composer, registry, name):
 
 
 def test_a_rebuild_leaves_no_old_image(composer, name):
-    """An image that a newer build has replaced goes when no container has it any more, and `up` says so."""
+    """An image that a newer build has replaced is removed once no container uses it, and `up` reports that."""
     composer.write(compose="""
         services:
           web:
@@ -171,7 +171,7 @@ def test_a_rebuild_leaves_no_old_image(composer, name):
     first = composer("image", "inspect", "-f", "{{.Id}}", f"{composer.name}-web").out.strip()
     composer.write(word="two")
     composer("build")
-    assert composer("image", "inspect", "-f", "{{len .RepoTags}}", first).out == "0\n"  # the container has it
+    assert composer("image", "inspect", "-f", "{{len .RepoTags}}", first).out == "0\n"  # the container uses it
     done = composer("up", "-d")
     assert old != composer("container", "ls", "--format", "{{.ID}}").out
     assert "Freed" in done.err and "replaced" in done.err
@@ -329,9 +329,9 @@ def test_events_of_all_projects(composer, lone):
     assert first["Type"] == "container" and first["Actor"]["Attributes"]["name"] == lone
     assert f"image=busybox, name={lone}" in composer(*words).out
     assert "invalid filter 'wat'" in composer(*words, "--filter", "wat=1", code=1).err
-    # And those of the moment.
+    # And the new events.
     watching = composer.start("system", "events", "--filter", "type=volume", "--format", "{{.Action}} {{.Actor.ID}}")
-    while not select.select([watching.stdout], [], [], 0.1)[0]:  # it has not begun to watch yet
+    while not select.select([watching.stdout], [], [], 0.1)[0]:  # it is not watching yet
         composer("volume", "create", f"{lone}-v")
         composer("volume", "rm", f"{lone}-v")
     assert f" {lone}-v\n" in watching.stdout.readline()

@@ -1,4 +1,4 @@
-"""`run`: a container of its own, after what its service depends on; its output, input and exit code are ours."""
+"""`run`: a new container, after the dependencies of its service; its output, input and exit code are ours."""
 
 import os
 import pty
@@ -13,7 +13,7 @@ from tests.fault.victims import find
 
 
 def terminal(composer, *words, typed=b""):
-    """Run a command on a terminal; everything that it showed, and its exit code."""
+    """Run a command on a terminal; returns everything that it printed, and its exit code."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (31, 101))
     process = subprocess.Popen(
@@ -92,7 +92,8 @@ def test_a_terminal_has_its_size_before_the_program_starts(composer):
 
 
 def test_its_supervisor_has_the_database_for_itself(composer):
-    """A fork of the command that has it open would have none of its locks, and lose the index of its log to the next one."""
+    """A fork of a command with the database open would lack its locks, and the next command would truncate the index of
+    its log."""
     composer("run", "--rm", "-d", "--no-deps", "tool", "sleep", "1000")
     (pid,) = find(composer, "supervisor")
     index = os.stat(f"{composer.roots.state}/composer.db-shm").st_ino
@@ -102,7 +103,7 @@ def test_its_supervisor_has_the_database_for_itself(composer):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name)
 def test_a_signal_leaves_the_terminal_as_it_was_and_nothing_behind(composer, number):
-    """What the program does not take it is killed for; the terminal's modes are compared."""
+    """A program that ignores the signal is killed; the terminal's modes are compared."""
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)
     program = "trap 'exit 7' TERM HUP; echo ready; while :; do sleep 0.1; done"

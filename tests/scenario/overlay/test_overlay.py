@@ -31,7 +31,8 @@ class Elsewhere(Composer):
 
 @pytest.fixture
 def other_host():
-    """Its process; this host is 192.0.2.1, the other 192.0.2.2, and 192.0.2.3 too, which is no peer."""
+    """The other host's process; this host is 192.0.2.1, the other 192.0.2.2, and also 192.0.2.3, which is not a
+    peer."""
     command = ["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec cat"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdout.readline()
@@ -51,7 +52,7 @@ def other_host():
 
 @pytest.fixture
 def elsewhere(composer, other_host, busybox_rootfs, tmp_path, request):
-    """The command line there; `composer`, which ends after it, sees what it leaves behind."""
+    """The command line there; `composer`, which ends after it, detects what it leaves behind."""
     folder = tempfile.mkdtemp(prefix="ct-")  # short, for the paths of sockets
     roots = Roots(f"{folder}/s", f"{folder}/r")
     store = Store(roots)
@@ -85,7 +86,8 @@ def test_containers_reach_each_other_by_name_across_hosts(composer, elsewhere):
 
 
 def test_a_host_that_is_no_peer_sends_nothing_into_the_network(composer, elsewhere):
-    """A frame for the bridge's address, in a VXLAN packet as a peer would send it, from an address that is none."""
+    """A frame for the bridge's address, in a VXLAN packet as a peer would send it, from an address that is not a
+    peer's."""
     composer("--profile", "web", "up", "-d")
     web = addresses(composer, "web").split("/")[0]
     (line,) = [
@@ -103,7 +105,7 @@ def test_a_host_that_is_no_peer_sends_nothing_into_the_network(composer, elsewhe
             f"s.bind(('192.0.2.{last}', 0)); s.sendto(bytes.fromhex('{packet.hex()}'), ('192.0.2.1', 4789))"
         )
         subprocess.run(["nsenter", f"--net=/proc/{elsewhere.host}/ns/net", "python3", "-c", send], check=True)
-        if arrives:  # those before have been dropped by then
+        if arrives:  # the earlier ones have been dropped by then
             seen.settimeout(10)
             assert seen.recv(2000)[14] == last
     seen.close()
@@ -177,7 +179,7 @@ def has_wireguard():
 
 
 def test_encrypted(composer, elsewhere, keys):
-    """Nothing that containers say is on the cable in the clear; without WireGuard in the kernel nothing is made."""
+    """The traffic of containers is encrypted on the link; without WireGuard in the kernel, nothing is created."""
     if not has_wireguard():
         assert (
             "This kernel has no WireGuard: modprobe wireguard." in composer("--profile", "web", "up", "-d", code=1).err

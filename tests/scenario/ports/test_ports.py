@@ -1,4 +1,4 @@
-"""Published ports: from the host itself, from another machine, and when somebody has them already."""
+"""Published ports: from the host itself, from another machine, and when they are already in use."""
 
 import socket
 import subprocess
@@ -30,7 +30,7 @@ def other_machine():
     """A network namespace linked to ours as 192.0.2.2; we are 192.0.2.1."""
     with subprocess.Popen(["unshare", "-n", "sleep", "600"]) as process:
         try:
-            # The namespace is there once the process runs its program.
+            # The namespace exists once the process runs its program.
             while open(f"/proc/{process.pid}/comm").read() != "sleep\n":
                 pass
             inside = ["nsenter", "-t", str(process.pid), "-n"]
@@ -56,7 +56,7 @@ def test_from_another_machine(other_machine, composer):
     assert (
         "hello" in subprocess.run([*ask, "http://192.0.2.1:8080/"], capture_output=True, text=True, check=True).stdout
     )
-    # What is published on the loopback address only is not for others.
+    # Other machines cannot reach ports published only on the loopback address.
     assert subprocess.run([*ask, "http://192.0.2.1:8081/"], capture_output=True).returncode
 
 

@@ -1,4 +1,4 @@
-"""Services that are only there when asked for."""
+"""Services that are enabled only on request."""
 
 
 def test_profiles(composer):

@@ -1,4 +1,4 @@
-"""AI models: the runner's program gets and serves them, and services learn where."""
+"""AI models: the runner's program pulls and serves them, and services get its address."""
 
 import pytest
 
@@ -22,7 +22,7 @@ models:
 
 @pytest.fixture
 def runner(composer, tmp_path):
-    """The folder of the plugin; `notes` has how it was called."""
+    """The folder of the plugin; `notes` records its calls."""
     folder = tmp_path / ".docker/cli-plugins"
     folder.mkdir(parents=True)
     (folder / "docker-model").write_text(RUNNER)

@@ -1,4 +1,4 @@
-"""Services that a program provides."""
+"""Services that an external program provides."""
 
 import json
 
@@ -22,7 +22,7 @@ esac
 
 @pytest.fixture
 def cloud(composer, tmp_path):
-    """The folder of the program, which is on the PATH; `notes` has how it was called."""
+    """The folder of the program, which is on the PATH; `notes` records its calls."""
     folder = tmp_path / "cloud"
     folder.mkdir()
     (folder / "docker-cloud").write_text(CLOUD)

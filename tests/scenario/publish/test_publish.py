@@ -153,7 +153,7 @@ def test_images_are_pinned_and_copied(composer, registry, roots):
 
 
 def test_hostile_artifacts(composer, registry):
-    """Names that lead out of the folder, a digest that does not hold, content that is no artifact."""
+    """Names that lead out of the folder, a wrong digest, content that is not an artifact."""
     composer.environ["XDG_CACHE_HOME"] = f"{composer.folder}/cache"
 
     def put(kind, annotations, artifact=f"{KINDS}project"):

@@ -1,4 +1,4 @@
-"""Files that never end and numbers without measure are refused quickly, and by name."""
+"""Endless files and enormous numbers are refused quickly, and by name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Bad input ends in one clear message, the right exit code, and nothing half-made (the fixture looks for that)."""
+"""Invalid input gives one clear message, the right exit code, and nothing half-made (which the fixture checks)."""
 
 import os
 import subprocess
@@ -81,7 +81,7 @@ def test_a_bind_source_that_is_missing(composer):
 
 
 def test_a_full_disk(composer):
-    """The state root on a file system with room for nothing; what it says names the errno."""
+    """The state root on a full file system; the message names the errno."""
     full = tempfile.mkdtemp(prefix="cf-", dir="/tmp")
     used = subprocess.run(
         ["du", "-sk", composer.roots.state], capture_output=True, text=True, check=True

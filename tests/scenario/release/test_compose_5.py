@@ -1,4 +1,4 @@
-"""What Docker Compose 5.0 to 5.8 brought and no other test is about (docs/compatibility.md)."""
+"""Additions of Docker Compose 5.0 to 5.8 that no other test covers (docs/compatibility.md)."""
 
 import json
 

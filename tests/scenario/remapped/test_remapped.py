@@ -1,4 +1,4 @@
-"""A whole project in a user namespace of its own, by the setting in the environment."""
+"""A whole project in its own user namespace, set by the environment."""
 
 import urllib.request
 

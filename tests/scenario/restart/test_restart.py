@@ -36,7 +36,8 @@ def test_always_comes_back_but_not_when_stopped_by_the_user(composer):
 
 @pytest.mark.parametrize(("number", "state"), [(signal.SIGTERM, "exited"), (signal.SIGUSR1, "running")])
 def test_a_signal_that_an_attached_command_passes_on_counts_as_one_of_kill(composer, number, state):
-    """Any is a stop for a container that names no stop signal; for one that does, that signal alone."""
+    """Any signal counts as a stop for a container without a stop signal; for one with a stop signal, only that
+    signal."""
     composer("up", "-d", "steady", "signalled")
     service = "steady" if state == "exited" else "signalled"
     until(lambda: "ready" in composer("logs", "--no-log-prefix", service).out)

@@ -1,4 +1,4 @@
-"""Machines that withhold something: one sentence says what is missing, the next what to do, and nothing is left behind."""
+"""Machines that lack something: one sentence names what is missing, the next what to do, and nothing is left behind."""
 
 import shlex
 import subprocess
@@ -45,7 +45,7 @@ def test_a_capability_is_missing(restricted, composer, missing, command):
 
 
 def test_several_capabilities_are_missing(restricted):
-    """As in a container of Docker's."""
+    """As in a Docker container."""
     done = restricted(
         "up", "-d", prefix="setpriv --bounding-set -sys_admin,-net_admin --inh-caps -sys_admin,-net_admin"
     )
@@ -53,7 +53,7 @@ def test_several_capabilities_are_missing(restricted):
 
 
 CHROOTS = {
-    # A folder that is a mount, whose root is the machine's, and one that is no mount at all.
+    # A folder that is a mount whose root is the machine's, and one that is not a mount.
     "mount": "mkdir new; mount --rbind / new; exec chroot new",
     "folder": """mkdir new; mount -t tmpfs new new; mkdir new/root; cd new/root
 for name in /*; do

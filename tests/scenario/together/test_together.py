@@ -1,4 +1,5 @@
-"""Several commands on one project at once: one supervisor serves them, one after the other; who only waits lets others go."""
+"""Several commands on one project at once: one supervisor serves them, one at a time; a command that only waits lets
+others pass."""
 
 import os
 import signal

@@ -10,7 +10,7 @@ from tests.trust.signer import Key
 
 @pytest.fixture
 def image(registry, roots):
-    """`busybox` in a registry: its name and digest. What was pulled goes with the test."""
+    """`busybox` in a registry: its name and digest. Pulled images are removed after the test."""
     from engine.image import gc
     from engine.image.images import ImageStore
     from engine.registry import push
@@ -52,7 +52,7 @@ def test_up_refuses_what_is_not_signed(composer, image):
           built: {{build: {{dockerfile_inline: "FROM {name}\\nRUN true\\n"}}, command: 'true'}}
         """
     )
-    composer("pull", "web")  # before there was a policy
+    composer("pull", "web")  # before the policy existed
     demand(composer, key)
     for words in (("up", "-d", "web"), ("create", "web"), ("run", "--rm", "web", "true"), ("build", "built")):
         done = composer(*words, code=None)

@@ -1,4 +1,4 @@
-"""`watch` as who develops sees it: what is saved arrives, or is acted on."""
+"""`watch` as a developer sees it: saved files are copied or trigger an action."""
 
 import pathlib
 import time
@@ -63,7 +63,7 @@ def test_watch(watched):
     (watched.folder / "src/a.txt").unlink()
     until(watched, files, "./kept/this\n./new/deep/n.txt\n./sub2/b.txt\n")
 
-    for name in ("conf/c.conf", "conf/not", "more/m"):  # one moment, one restart
+    for name in ("conf/c.conf", "conf/not", "more/m"):  # changes at the same time, one restart
         save(watched, name, "c2\n")
     until(watched, "cat /starts /conf/* /more/*", "started\nstarted\nc2\nc2\n")
     assert shell(watched, "ls /conf") == "c.conf\n"
