@@ -7,7 +7,7 @@ The command computes the plan first, with the same pure function as the supervis
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
@@ -234,10 +234,12 @@ def registered_jobs(context: Context) -> dict[str, observed.ObservedJob]:
 
 def _show_unchanged(context: Context, progress: Progress, plan: Plan, options: Options) -> None:
     if options.action in ("stop", "down", "rm"):  # docker compose stops containers that do not run, too
-        for name in plan.unchanged:
-            progress.update(f"Container {name}", "Stopping")
-            progress.update(f"Container {name}", "Stopped", State.DONE)
+        _show_stopped(progress, plan.unchanged)
         return
+    if options.action in ("up", "create"):
+        stopped = {operation.name for operation in plan.operations if operation.kind == "stop container"}
+        gone = [one.name for one in plan.operations if one.kind == "remove container" and not one.part]
+        _show_stopped(progress, [name for name in gone if name not in stopped])
     word = "Running" if options.action == "up" else "Created"
     running = set()
     if word == "Created" and plan.unchanged:
@@ -245,6 +247,13 @@ def _show_unchanged(context: Context, progress: Progress, plan: Plan, options: O
     for name in plan.unchanged:
         if name in running or options.action != "create":
             progress.update(f"Container {name}", "Running" if name in running else word, State.DONE)
+
+
+def _show_stopped(progress: Progress, names: Iterable[str]) -> None:
+    """Show a stop of containers that do not run."""
+    for name in names:
+        progress.update(f"Container {name}", "Stopping")
+        progress.update(f"Container {name}", "Stopped", State.DONE)
 
 
 def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:

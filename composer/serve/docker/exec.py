@@ -130,7 +130,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 def _check_user(server: Server, record: ContainerRecord, user: str) -> None:
-    """As Docker does, refuse an unknown user here: to clients, an error of the start is a failed upgrade."""
+    """As Docker does, refuse an unknown user here and not in the output of the start. Raises HTTPError."""
     try:
         with contextlib.suppress(OperationFailed):  # if it prevents the start, that says so
             server.open_engine().check_user(record.group, record.id, user)

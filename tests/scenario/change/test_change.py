@@ -44,6 +44,16 @@ def test_orphans_are_warned_of_then_removed(composer):
     assert set(composer.ps("-a")) == {"a"}
 
 
+def test_the_removal_of_a_container_that_does_not_run_shows_a_stop(composer):
+    composer("up", "-d", "--scale", "b=2")
+    composer("stop", "b")
+    for arguments in (("--dry-run", "up", "-d"), ("up", "-d")):
+        done = composer(*arguments, "--scale", "b=0")
+        for container in (f"{composer.name}-b-1", f"{composer.name}-b-2"):
+            steps = [line.split()[-1] for line in done.err.splitlines() if f" {container} " in line]
+            assert steps == ["Stopping", "Stopped", "Removing", "Removed"]
+
+
 def test_a_dry_run_changes_nothing(composer):
     done = composer("--dry-run", "up", "-d")
     assert "Container" in done.err
