@@ -63,9 +63,13 @@ def _closed() -> list[tuple[int, int]]:
     """Actions that close descriptors inherited from our caller, such as a shell's pipe of `> >(tee log)`, whose reader
     would otherwise wait for the process to exit."""
     found = []
+    limit = os.sysconf("SC_OPEN_MAX")
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         with contextlib.suppress(OSError):  # that of the listing itself
             if fd > READY and os.get_inheritable(fd):
-                found.append((os.POSIX_SPAWN_CLOSE, fd))
+                if fd < limit:
+                    found.append((os.POSIX_SPAWN_CLOSE, fd))
+                else:  # opened before our caller lowered RLIMIT_NOFILE: posix_spawn refuses its number (EBADF)
+                    os.set_inheritable(fd, False)
     return found

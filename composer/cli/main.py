@@ -84,11 +84,24 @@ def script() -> NoReturn:
     # Loaded objects stay and hardly form cycles. Collecting garbage every 700 objects, Python's default, would take a
     # tenth of the time of a command or of a supervisor's start.
     gc.set_threshold(50_000, 20, 20)
+    _replace_closed_streams()
     compiled.use()
-    code = main(early=_early_fork(sys.argv[1:]))
+    try:
+        code = main(early=_early_fork(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command began
+        code = 130
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(code & 0xFF)
+
+
+def _replace_closed_streams() -> None:
+    """Open /dev/null for standard streams that the caller has closed. Files that we open would get their numbers, and
+    receive our output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number, which is this one
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def _early_fork(words: list[str]) -> EarlyFork | None:

@@ -135,3 +135,32 @@ def test_a_closed_pipe_is_no_error() -> None:
         check=False,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_as_dev_null(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: b}}\n")
+    script = f'"$0" -m composer --state-root s --run-root r config --services {closed}'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "" if " >" in f" {closed}" else "a\n", "")
+
+
+def test_an_interrupt_before_the_command_begins_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(words: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    codes: list[int] = []
+    monkeypatch.setattr(program, "_early_fork", interrupted)
+    monkeypatch.setattr(program.gc, "set_threshold", lambda *numbers: None)
+    monkeypatch.setattr(program.compiled, "use", lambda: None)
+    monkeypatch.setattr(program.os, "_exit", codes.append)
+    program.script()
+    assert codes == [130]

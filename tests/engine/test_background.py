@@ -1,14 +1,28 @@
 """A background process: what it inherits from us, and what it does not."""
 
 import os
+import resource
+
+import pytest
 
 from engine.background import READY, Background, spawn
 
 
-def test_it_has_the_descriptors_that_it_was_given_and_no_other(tmp_path):
+@pytest.fixture
+def limit():
+    """Lowers the limit of descriptors (RLIMIT_NOFILE)."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda number: resource.setrlimit(resource.RLIMIT_NOFILE, (number, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("number", [200, 500], ids=["below the limit", "above the limit"])
+def test_it_has_the_descriptors_that_it_was_given_and_no_other(tmp_path, limit, number):
     """A shell passes us the open pipe of `> >(tee log)`: its reader waits until every process has closed it."""
-    read, write = os.pipe()
-    os.set_inheritable(write, True)
+    read, low = os.pipe()
+    write = os.dup2(low, number)
+    os.close(low)
+    limit(300)
     script = f"ls /proc/self/fd >&2; printf 1 >&{READY}"
     path = str(tmp_path / "log")
     process = Background(

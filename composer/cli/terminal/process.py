@@ -130,8 +130,17 @@ def feed_stdin(process: Process) -> None:
 def show_frames(stream: int) -> None:
     """Write the contents of Docker's attach frames to our stdout (1) and stderr (2) until the stream ends."""
     held = b""
-    while data := os.read(stream, CHUNK):
+    while data := _received(stream):
         held += data
         while len(held) >= 8 and len(held) >= (size := 8 + int.from_bytes(held[4:8], "big")):
             write_all(2 if held[0] == 2 else 1, held[8:size])
             held = held[size:]
+
+
+def _received(stream: int) -> bytes:
+    """What comes next, nothing at the end. It ends with ECONNRESET if the program exited before it had read all of its
+    input."""
+    try:
+        return os.read(stream, CHUNK)
+    except ConnectionResetError:
+        return b""
