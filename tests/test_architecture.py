@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md, held by reading the sources."""
+"""The rules of docs/architecture.md, enforced by reading the sources."""
 
 import ast
 import re
@@ -181,7 +181,7 @@ def test_dependencies_point_one_way(path):
 
 
 def test_no_two_files_import_each_other():
-    """Nor in a longer circle, and also where the import waits inside a function: a fact has one place."""
+    """Nor in a longer circle, nor by an import inside a function: a fact has one place."""
     names = {module_of(path) for path in SOURCES}
     graph = networkx.DiGraph()
     for path in SOURCES:
@@ -217,9 +217,9 @@ LEAVES = (
     "engine.poll",
     "engine.readable",
 )
-"""What every process of ours may use: of the standard library only."""
+"""What every process may use: the standard library only."""
 OUTSIDE = ("engine.rootless.client",)
-"""What engine.keeper.client asks to start a keeper; of the standard library only, too."""
+"""What engine.keeper.client uses to start a keeper; also the standard library only."""
 
 KEEPERS = [p for p in SOURCES if within(module_of(p), "engine.keeper") or within(module_of(p), "engine.log")]
 
@@ -243,7 +243,8 @@ def test_system_calls_are_made_in_one_place():
 
 
 def test_decoders_are_made_at_import():
-    """Threads that decode a msgspec type for the first time side by side crash: a decoder is made where a module begins."""
+    """Threads that concurrently decode a msgspec type for the first time crash, so decoders are created at module
+    level."""
     late = []
     for path, tree in TREES.items():
         functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
@@ -262,7 +263,7 @@ UNTRUSTED = ("engine.image", "engine.volume", "engine.container", "engine.sessio
 
 
 def test_attributes_are_set_by_descriptor():
-    """By a name, a link that a container puts there would give it any file of the machine."""
+    """If we wrote by name, a link that a container puts there would give it any file of the machine."""
     own = {"engine.filetree.attributes", "engine.build.run_mounts", "engine.image.layer.mountpoints"}
     found = [
         f"{path}:{node.lineno}"
@@ -289,7 +290,7 @@ def test_readers_are_registered_in_one_place():
 
 
 def test_nothing_waits_by_select():
-    """select(2) takes only descriptors below 1024, and who starts us may have more open."""
+    """select(2) takes only descriptors below 1024, and the process that starts us may have more open."""
     users = {
         module_of(path)
         for path in SOURCES
@@ -350,7 +351,7 @@ def test_every_import_is_declared():
 
 HEAVY = ("pydantic", "networkx", "pyroute2", "jeepney", "yaml", "cryptography")
 RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urllib")
-"""What nothing on the way to a plain container needs, of the standard library's slower modules."""
+"""The standard library's slower modules, which the start of a plain container does not need."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Cron expressions: what they mean, and what is said of those that are none."""
+"""Cron expressions: their meaning, and the errors for invalid ones."""
 
 from __future__ import annotations
 

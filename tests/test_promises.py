@@ -1,4 +1,4 @@
-"""docs/security.md and docs/reliability.md name for each promise a test that is there."""
+"""docs/security.md and docs/reliability.md name an existing test for each promise."""
 
 import re
 from pathlib import Path

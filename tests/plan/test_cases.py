@@ -1,12 +1,12 @@
 """Whole plans, as text. A case is a folder:
 
-compose.yaml     the project as wanted, in canonical form (what world.desired_of adds is left out)
-before.yaml      the project as the containers were made from it, when that is another one
+compose.yaml     the desired project, in canonical form (without what world.desired_of adds)
+before.yaml      the project from which the containers were created, if it differs
 situation.yaml   options: those of the command; containers: name → status, or a mapping with status, exit_code, health,
-                 image (another reference), labels; gone: networks and volumes that are not there
+                 image (another reference), labels; gone: missing networks and volumes
 plan.txt         the plan; a number is an operation's, those after ← must come before it
 
-UPDATE_PLANS=1 writes plan.txt anew.
+UPDATE_PLANS=1 rewrites plan.txt.
 """
 
 import os

@@ -6,7 +6,7 @@ from tests.security.host import Host
 
 @pytest.fixture
 def host(roots):
-    """A group of containers that ends with the test, which must leave nothing behind."""
+    """A group of containers that is removed after the test, which must leave nothing behind."""
     with nothing_left(roots):
         found = Host(roots)
         yield found
@@ -15,8 +15,8 @@ def host(roots):
 
 @pytest.fixture
 def made_image(roots, busybox_rootfs):
-    """Makes an image of the busybox one with other entries: path → "-> target", "fifo", or a file's text; "path/" for
-    a directory. Gives its id."""
+    """Creates an image from busybox with further entries: path → "-> target", "fifo", or a file's text; "path/" for
+    a directory. Returns its id."""
     import io
     import tarfile
 

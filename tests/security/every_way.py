@@ -1,4 +1,5 @@
-"""One project that starts a process in every way, each of which attacks what must hold for all of them, and what they found."""
+"""A project that starts processes in every way; each attacks what must hold for all of them, and reports what it
+found."""
 
 import json
 import re
@@ -29,7 +30,7 @@ do case $(readlink $f) in / | "") ;; *) echo "leads to $(readlink $f)"; esac; do
 tail -n +2 /proc/net/unix
 true
 """
-"""What each says in lines of its own is what it must not be able to do; capabilities and filters come first."""
+"""Each reports on separate lines what it must not be able to do; capabilities and filters come first."""
 
 CONFINED = [
     *("CapInh: 0", "CapPrm: a80425fb", "CapEff: a80425fb", "CapBnd: a80425fb", "CapAmb: 0"),
@@ -44,7 +45,8 @@ def _to(name):
 
 
 def files(**options):
-    """compose.yaml and the files beside it; `options` are further keys of the services. The images need `busybox`."""
+    """compose.yaml and the files beside it; `options` are additional keys of the services. The images need
+    `busybox`."""
     service = {
         "build": ".", "image": "every-way", "stop_grace_period": "0s", "init": True,
         "command": ["sh", "-c", f"{_to('first')}; exec sleep 600"],
@@ -60,7 +62,7 @@ def files(**options):
 
 
 def found(composer):
-    """Start everything with `composer`, a function of a command's words that gives its result; way → lines."""
+    """Start everything with `composer`, a function from a command's words to its result; returns way → lines."""
     composer("up", "-d", "--build", "--wait")
     composer("exec", "-d", "a", "sh", "-c", _to("detached"))
     said = {

@@ -1,4 +1,5 @@
-"""Real containers for attacks: a group opened through the engine's public face, driven from ordinary test functions."""
+"""Real containers for attacks: a group opened through the engine's public interface, used from ordinary test
+functions."""
 
 import asyncio
 import itertools
@@ -18,7 +19,7 @@ PYTHON = tuple(
     for path in ("/usr", "/lib", "/lib64")
     if os.path.exists(path)
 )
-"""The machine's own python3 for a container, as attacks by system calls need more than a shell."""
+"""The machine's own python3 for a container, because attacks by system calls need more than a shell."""
 
 
 class Result(msgspec.Struct):
@@ -49,7 +50,7 @@ class Host:
         return self.wait(self.session.start(record.id))
 
     def sleep(self, **spec):
-        """One that waits to be used by `exec`."""
+        """A container that waits to be used by `exec`."""
         return self.start("sleep", "1000", **{"init": False, **spec})
 
     def end_of(self, record):

@@ -1,4 +1,4 @@
-"""AppArmor: containers run under a profile of ours, or the one that was asked for, in every way a process starts.
+"""AppArmor: containers run under our profile, or the requested one, however a process is started.
 
 The machine must have AppArmor: VM_APPEND="apparmor=1 security=apparmor" scripts/vm-test tests/security/test_apparmor.py
 """
@@ -47,7 +47,7 @@ def test_options(options, profile):
 
 @pytest.mark.skipif(not shutil.which("apparmor_parser"), reason="needs apparmor_parser")
 def test_the_profile_is_one(tmp_path):
-    """The parser takes it, for a kernel with the features that it is written for."""
+    """The parser accepts it, for a kernel with the features that it uses."""
     path = tmp_path / "profile"
     path.write_text(apparmor.profile_text())
     command = ["apparmor_parser", "--skip-kernel-load", "--skip-cache", "--Werror"]
@@ -84,7 +84,7 @@ def test_a_profile_that_is_not_loaded(host):
     ids=str,
 )
 def test_every_process_is_confined(host, spec):
-    """A service's, a one-off's, and those that exec, hooks and health probes start."""
+    """The processes of a service and a one-off container, and those of exec, hooks and health probes."""
     assert host.shell(LABEL, **spec).out.strip() == CONFINED
     running = host.start("sleep", "1000", **{"init": False, **spec})
     assert host.exec(running, "sh", "-c", LABEL).out.strip() == CONFINED
@@ -128,14 +128,14 @@ def test_what_is_asked_for_holds(host, tmp_path):
     ],
 )
 def test_it_holds_where_nothing_else_does(host, attack):
-    """All capabilities, no filter, nothing masked: the profile alone stands before the machine."""
+    """All capabilities, no filter, nothing masked: only the profile protects the machine."""
     open_ = {"cap_add": ("ALL",), "security_opt": ("seccomp=unconfined", "systempaths=unconfined")}
     assert host.shell(f"mkdir -p /mnt; {attack}", **open_).code != 0
 
 
 @with_apparmor
 def test_what_programs_do_is_allowed(host):
-    """Signals, /proc of their own, files, sockets; and from outside, signals."""
+    """Signals, their own /proc, files, sockets; and signals from outside."""
     script = """set -e
 sleep 100 & kill $!; wait $! || true
 echo 5 > /proc/self/oom_score_adj; cat /proc/1/status /proc/self/environ > /dev/null

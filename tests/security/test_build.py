@@ -20,7 +20,7 @@ def hostile(builder: Builder, busybox, run):
 
 @pytest.fixture
 def victim(tmp_path):
-    """A folder of the host's with an empty file and an empty folder in it, as stubs of mounts are."""
+    """A folder of the host with an empty file and an empty folder, like stubs of mounts."""
     folder = tmp_path / "victim"
     (folder / "folder").mkdir(parents=True)
     (folder / "file").touch()
@@ -33,8 +33,8 @@ def said(builder):
 
 
 def test_stubs_are_removed_from_the_image_alone(hostile, victim):
-    """CVE-2024-23652: the place of a mount becomes a link to the host while the command runs; what was made for the mount
-    is removed afterwards, and nothing else."""
+    """CVE-2024-23652: a mount's target becomes a link to the host while the command runs; afterwards only what was
+    created for the mount is removed."""
     script = f"cd /; mv /a /b; ln -s {victim} /a; true"
     for mount in ("type=tmpfs,target=/a/folder", "type=secret,id=s,target=/a/file"):
         secrets = (BuildSecret(id="s", file=str(victim / "text")),)
@@ -60,7 +60,7 @@ def test_source_of_a_mount_is_looked_up_inside(hostile, victim):
         try:
             hostile(f"{base}RUN --mount={text} find /m -type f -exec cat {{}} +\n")
         except EngineError:
-            continue  # there is no such place in the stage
+            continue  # the stage has no such path
         assert "of the host" not in said(hostile)
 
 
@@ -79,7 +79,7 @@ def test_a_cache_that_was_changed_into_a_link(hostile, victim, images):
 
 
 def test_privileges_are_for_those_entitled(hostile):
-    """CVE-2024-23653: RUN --security=insecure without the entitlement; with it, it is what was asked for."""
+    """CVE-2024-23653: RUN --security=insecure without the entitlement; with it, the step gets what it requested."""
     with pytest.raises(Unsupported, match=r"entitlement security\.insecure"):
         hostile("FROM busybox\nRUN --security=insecure id\n")
     hostile("FROM busybox\nRUN grep CapEff /proc/self/status; grep Seccomp: /proc/self/status\n")

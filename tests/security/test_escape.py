@@ -1,4 +1,5 @@
-"""Known ways out of a container, each tried for real. A file of the host's, the marker, must not be seen inside."""
+"""Known ways to escape from a container, each really tried. A file of the host, the marker, must not be visible
+inside."""
 
 import json
 import os
@@ -16,12 +17,12 @@ from engine.spec.container import Mount
 from tests.security.host import PYTHON, Result
 
 ROUNDS = 12
-"""Of each race. The attacker's side runs all the time."""
+"""The number of attempts at each race. The attacker's side runs all the time."""
 
 
 @pytest.fixture
 def marker(tmp_path):
-    """A file of the host's, and what is in it."""
+    """A file of the host, and its content."""
     path = tmp_path / "marker"
     path.write_text("of the host")
     return str(path)
@@ -31,7 +32,7 @@ def marker(tmp_path):
 
 
 def test_working_directory_by_descriptor(host, marker):
-    """CVE-2024-21626: /proc/self/fd/<n> as the working directory, for a descriptor of the host that we might have open."""
+    """CVE-2024-21626: /proc/self/fd/<n> as the working directory, for a host descriptor that we might have open."""
     record = host.sleep()
     up = "../" * 12 + marker.lstrip("/")
     for number in range(3, 14):
@@ -95,7 +96,8 @@ print(json.dumps(sorted(found)), flush=True)
 
 @pytest.mark.parametrize("capabilities", [(), ("SYS_PTRACE",)], ids=["default", "ptrace"])
 def test_looking_at_who_enters(host, marker, capabilities):
-    """CVE-2019-5736 and CVE-2016-9962: what executes a process inside is looked at in the moment before it does."""
+    """CVE-2019-5736 and CVE-2016-9962: the process that is about to execute a program inside is inspected just
+    before."""
     status = os.stat(os.path.realpath(sys.executable))
     arguments = (marker, json.dumps([status.st_dev, status.st_ino]))
     watcher = host.start(
@@ -143,7 +145,7 @@ print(json.dumps([seen > 0, sorted(found)]), flush=True)
 
 @pytest.mark.parametrize("user", ["", "1000"])
 def test_tracing_who_enters(host, user):
-    """With SYS_PTRACE a process can be stopped in the moment before it executes the program: it has no more rights then."""
+    """With SYS_PTRACE a process can be stopped just before it executes the program: it then has no more privileges."""
     words = ("/usr/bin/python3", "-I", "-S", "-c", SEIZE)
     watcher = host.start(*words, mounts=PYTHON, cap_add=("SYS_PTRACE",))
     while "watching" not in host.output(watcher):
@@ -195,14 +197,15 @@ print(json.dumps([bool(seen), sorted(found)]), flush=True)
 
 
 def test_looking_at_who_starts(host):
-    """Who sees the host's processes sees those, too, that carry out scripts, with the host's root directory and privileges."""
+    """A container that sees the host's processes also sees those that carry out scripts, with the host's root directory
+    and privileges."""
     watcher = host.start("/usr/bin/python3", "-I", "-S", "-c", SEE, mounts=PYTHON, pid_mode="host")
     while "watching" not in host.output(watcher):
         pass
     for _ in range(4 * ROUNDS):
-        # The program has a capability more than who watches, or that one might see as much of it as is right.
+        # The program has one capability more than the observer, which otherwise could rightly inspect it.
         host.run("true", network_mode="none", cap_add=("NET_ADMIN",))
-    # A program in its own container would have no more capabilities, and might be seen.
+    # A program in the observer's own container would have no more capabilities, and could be inspected.
     host.wait(host.session.stop(watcher.id, timeout=60))
     host.end_of(watcher)
     assert json.loads(host.output(watcher).splitlines()[-1]) == [True, []]
@@ -221,7 +224,8 @@ def test_runtime_is_not_replaced(host):
 
 
 def test_a_program_of_ours_says_what_it_is(host):
-    """Where /proc leads to a program of ours, executing it ends with a sentence and the code of a missing program."""
+    """Where /proc leads to a program of ours, executing it fails with a clear error and the exit code of a missing
+    program."""
     for command in (("/proc/self/exe",), ("/proc/1/exe", "5")):
         record = host.start(*command, init=False)
         assert host.end_of(record).exit_code == 127
@@ -247,7 +251,7 @@ while True:
 
 @pytest.fixture
 def swapped(host):
-    """A volume in which a container exchanges the directory `sub` for a link to the host's path all the time."""
+    """A volume in which a container constantly exchanges the directory `sub` and a link to the host's path."""
 
     def start(link):
         volume = host.volume()
@@ -263,14 +267,14 @@ def swapped(host):
 
 
 def test_subpath_that_is_swapped(host, marker, swapped):
-    """CVE-2021-30465 and its kind: the subpath of a volume becomes a link to the host's root while it is mounted."""
+    """CVE-2021-30465 and its class: the subpath of a volume becomes a link to the host's root while it is mounted."""
     volume = swapped(os.path.dirname(marker))
     for _ in range(ROUNDS):
         mount = Mount(type="volume", source=volume, target="/x", subpath="sub")
         try:
             found = host.run("ls", "-A", "/x", mounts=(mount,))
         except EngineError:
-            continue  # it was a link at that moment, and refused
+            continue  # it was a link at that time, and was refused
         assert "marker" not in found.out
 
 
@@ -310,7 +314,7 @@ def test_console_that_leads_elsewhere(host):
 
 
 def test_images_whose_system_folders_are_links(host, marker, made_image):
-    """CVE-2019-19921: /proc of the image is a link to a folder, so that nothing at /proc/… would be masked."""
+    """CVE-2019-19921: the image's /proc is a link to a folder, so that nothing below /proc would be masked."""
     for name in ("proc", "sys"):
         image = made_image({name: "-> tmp/elsewhere", "tmp/elsewhere/": ""})
         with pytest.raises(EngineError, match=f"/{name}"):
@@ -318,7 +322,7 @@ def test_images_whose_system_folders_are_links(host, marker, made_image):
 
 
 def test_images_whose_mount_points_are_links(host, marker, made_image):
-    """What the engine makes and mounts in a root stays there: /etc/hosts, /dev, a volume's place."""
+    """What the engine creates and mounts in a root stays inside: /etc/hosts, /dev, a volume's target."""
     folder = os.path.dirname(marker)
     image = made_image(
         {"etc/hosts": f"-> {marker}", "dev": f"-> {folder}/dev", f"{folder[1:]}/dev/": "", "data": f"-> {folder}"}
@@ -342,7 +346,7 @@ def test_names_of_users_that_never_end(host, made_image, target):
 
 
 def as_another_user(work):
-    """Run `work` in a child that is an ordinary user; what it returns."""
+    """Run `work` in a child as an ordinary user; returns its result."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -376,7 +380,7 @@ def test_setuid_files_are_out_of_reach(host):
     ]
     for place in places:
         assert os.stat(place).st_mode & stat.S_IXOTH
-    os.chmod(os.path.dirname(host.roots.state), 0o755)  # the test's own folder is closed as well
+    os.chmod(os.path.dirname(host.roots.state), 0o755)  # the test's own folder is closed too
     assert as_another_user(lambda: [place for place in places if os.access(place, os.F_OK)]) == []
 
 
@@ -385,7 +389,7 @@ def test_control_sockets_are_for_us_alone(host):
     path = host.roots.keeper_socket(host.group)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert as_another_user(lambda: ask(path)).startswith("PermissionError")
-    # Whoever gets round the modes is known by SO_PEERCRED.
+    # A client that gets past the modes is identified by SO_PEERCRED.
     place = path
     while len(place) > 1:
         os.chmod(place, 0o777)
@@ -409,14 +413,14 @@ def ask(path):
 
 
 def test_no_abstract_sockets(host):
-    """They belong to a network namespace, not to a folder: a container on the host's network could connect."""
+    """Such sockets belong to a network namespace, not to a folder: a container on the host's network could connect."""
     host.sleep()
     with open("/proc/net/unix") as file:
         assert not [line for line in file if "@" in line and ("composer" in line or host.roots.run in line)]
 
 
 def test_copying_while_a_link_is_swapped(host, marker, swapped):
-    """CVE-2018-15664: a path of a container becomes a link to the host's while it is copied."""
+    """CVE-2018-15664: a container's path becomes a link to the host's while it is copied."""
     volume = swapped(os.path.dirname(marker))
     other = host.sleep(mounts=(Mount(type="volume", source=volume, target="/v"),))
     for _ in range(ROUNDS):
@@ -438,6 +442,6 @@ def test_networks_are_apart(host):
 
 
 def test_frames_and_raw_packets(host):
-    """CAP_NET_RAW is Docker's default; CAP_NET_ADMIN is not, and there is no way to the host's links without."""
+    """CAP_NET_RAW is Docker's default; CAP_NET_ADMIN is not, and without it the host's links are out of reach."""
     assert host.shell("ip link set lo mtu 1000").code != 0
     assert host.shell("ip link add x type dummy").code != 0

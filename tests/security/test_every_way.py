@@ -1,4 +1,5 @@
-"""What must hold for every process of a container, in whichever way it was started; for an ordinary user's see tests/rootless."""
+"""What must hold for every process of a container, however it was started; for an ordinary user's see
+tests/rootless."""
 
 import pytest
 

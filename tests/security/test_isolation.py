@@ -56,7 +56,7 @@ def test_capabilities_added_and_dropped(host, add, drop, expected):
 
 
 def test_no_new_privileges(host):
-    """A setuid program of the image gives nothing when it was asked that it must not."""
+    """With no-new-privileges, a setuid program of the image gains nothing."""
     program = "/tmp/python -I -S -c 'import os; print(os.geteuid())'"
     script = f'cp /usr/bin/python3 /tmp/python; chmod 4755 /tmp/python; exec su web -s /bin/sh -c "{program}"'
     assert host.shell(script, mounts=PYTHON).out == "0\n"
@@ -137,13 +137,14 @@ def test_files_of_ours_do_not_fill_memory(host, way):
 
 
 def test_no_descriptor_of_ours(host):
-    """The keeper has sockets, logs, FIFOs, other containers' … open; a program has three descriptors (CVE-2024-21626)."""
+    """The keeper has sockets, logs, FIFOs, other containers' … open; a program has only three descriptors
+    (CVE-2024-21626)."""
     other = host.sleep()
     script = "for f in /proc/self/fd/*; do readlink $f; done"
     first = host.start("sh", "-c", f"{script}; exec sleep 1000")
     for pid in (first.state.pid, other.state.pid):
         while comm(pid) != "sleep":
-            pass  # the shell has the folder open that it looks into
+            pass  # the shell has the folder open that it lists
         assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
     seen = host.exec(first, "sh", "-c", f"{script}; ls /proc/1/fd").out.split()
     assert seen[-3:] == ["0", "1", "2"]
@@ -179,7 +180,7 @@ def test_queues_of_the_host(host):
 
 
 def test_nothing_of_the_host_is_mounted(host):
-    """No path of the host's tree is left behind after the root was changed."""
+    """No path of the host's tree remains after the change of the root."""
     table = host.run("cat", "/proc/self/mountinfo").out.splitlines()
     places = [line.split()[4] for line in table]
     assert [place for place in places if not place.startswith(("/proc", "/dev", "/sys", "/etc/"))] == ["/"]
@@ -193,7 +194,7 @@ def test_the_host_sees_none_of_its_mounts(host):
 
 
 def test_session_keyring(host):
-    """Keys of whoever started us are not for containers: each has a session keyring of its own."""
+    """Containers cannot use the keys of the user who started us: each has its own session keyring."""
     ask = "import ctypes; print(ctypes.CDLL(None).syscall(250, 0, -3, 0))"
     command = ("/usr/bin/python3", "-I", "-S", "-c", ask)
     options = {"security_opt": ("seccomp=unconfined",), "mounts": PYTHON}
@@ -237,7 +238,7 @@ mknod,audit_write,setfcap
 Securebits: [none]
 Parent death signal: [none]
 """
-"""What setpriv of util-linux finds in a container of Docker Engine 28."""
+"""The output of util-linux's setpriv in a container of Docker Engine 28."""
 
 
 def test_as_setpriv_sees_it(host):
@@ -283,7 +284,7 @@ finally:
 
 
 def test_whoever_started_us_does_not_show(roots):
-    """Niceness, processors, umask, address layout … of the command that came first are not the containers'."""
+    """Containers do not inherit niceness, processors, umask, address layout … from the first command."""
     done = subprocess.run(
         [sys.executable, "-c", ODD, roots.state, roots.run], capture_output=True, text=True, timeout=60
     )

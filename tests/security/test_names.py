@@ -1,5 +1,5 @@
-"""CVE-2019-14271: a process of the host's that has entered a container looks a name up, and its C library loads the
-container's libraries for that. Here every such library is a FIFO: who opens it waits, and can be seen to wait."""
+"""CVE-2019-14271: a host process that has entered a container looks up a name, for which its C library loads the
+container's libraries. Here every such library is a FIFO, so that a process that opens one waits, which we detect."""
 
 import asyncio
 import errno
@@ -25,7 +25,7 @@ FOLDERS = [f"{top}{below}" for top in ("lib", "lib64", "usr/lib", "usr/lib64") f
 
 @pytest.fixture
 def image(made_image):
-    """Has a user of the name web, and whoever asks the C library for it is to load our library."""
+    """Has a user named web; a lookup of it by the C library would load our library."""
     services = "".join(
         f"{base}: evil compat files systemd dns\n" for base in ("passwd", "group", "initgroups", "hosts")
     )
@@ -40,7 +40,7 @@ def image(made_image):
 
 
 def waiting(record):
-    """The libraries that somebody has opened and waits for; they are let go with something that is no library."""
+    """The libraries that a process has opened and waits for; it is released with content that is not a library."""
     found = set()
     for folder in FOLDERS:
         for name in NAMES:
@@ -56,7 +56,7 @@ def waiting(record):
 
 
 def promptly(work, *arguments):
-    """Do it in a thread, which may be left behind when it waits for ever."""
+    """Run it in a thread, which is abandoned if it waits for ever."""
     failures = []
 
     def run():
@@ -73,7 +73,7 @@ def promptly(work, *arguments):
 
 
 def named_archive():
-    """Its entries belong to users by their names, as tar's do."""
+    """Its entries have owners by name, as in tar archives."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         entry = tarfile.TarInfo("put")
@@ -105,7 +105,7 @@ pwd.getpwnam("web")
 
 
 def test_the_attack_is_one(host, image):
-    """A process that does look a name up in there opens our library."""
+    """A process that does look up a name there opens our library."""
     record = host.sleep(image=image)
     victim = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", LOOK_UP, str(record.state.pid)], stderr=subprocess.PIPE
@@ -126,7 +126,7 @@ def test_the_attack_is_one(host, image):
 @pytest.mark.parametrize("userns", ["", "private"])
 def test_no_library_of_a_container_is_loaded(host, image, userns):
     record = host.create("sleep", "1000", image=image, user="web:web", group_add=("web",), userns_mode=userns)
-    promptly(copies, host, record)  # of a stopped one
+    promptly(copies, host, record)  # of a stopped container
     record = host.wait(asyncio.wait_for(host.session.start(record.id), PATIENCE))
     assert not waiting(record)
     for user in ("web", "web:web", "root", "1000:web"):
@@ -142,7 +142,7 @@ def test_no_library_of_a_container_is_loaded(host, image, userns):
 
 @pytest.mark.parametrize("fields", [{}, {"tty": True}, {"userns_mode": "private"}])
 def test_names_hidden_by_the_null_device(host, fields):
-    """A bind of /dev/null over a file is how an image's file is emptied: there are no names then, and no error."""
+    """Binding /dev/null over a file is a way to empty it: then there are no names, but no error either."""
     mounts = tuple(
         Mount(type="bind", source="/dev/null", target=path) for path in ("/etc/passwd", "/etc/group", "/new")
     )

@@ -1,4 +1,4 @@
-"""State and run roots are closed to other users, whatever the umask, whichever command comes first, and whoever made them."""
+"""State and run roots are closed to other users, whatever the umask, the first command, and their creator."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ services:
 volumes: {data: {}}
 """
 CONTENT = ("/diff", "/upper", "/_data", "/work")
-"""What containers see, and has the modes that they want."""
+"""What containers see has the modes that they need."""
 
 
 def open_to_others(top):
@@ -39,7 +39,7 @@ def open_to_others(top):
 
 @pytest.fixture
 def command(roots, tmp_path):
-    """The command line with roots of its own, given by another folder's blobs and layers, and any umask."""
+    """The command line with its own roots, blobs and layers copied from another folder, and any umask."""
     (tmp_path / "compose.yaml").write_text(COMPOSE)
     own = Roots(str(tmp_path / "above/state"), str(tmp_path / "above/run"))
 
@@ -84,7 +84,7 @@ def test_whichever_command_comes_first(command, words):
 
 
 def test_a_whole_life(command, busybox_rootfs):
-    """Roots that an administrator made with any mode are closed; so are the files of an older version."""
+    """Roots that an administrator created with any mode are closed; so are the files of an older version."""
     for root in (command.own.state, command.own.run, command.own.groups, command.own.blobs):
         os.makedirs(root, exist_ok=True)
         os.chmod(root, 0o755)

@@ -1,4 +1,4 @@
-"""The default system call filter, tried from inside; what is expected is what Docker's default profile gives."""
+"""The default system call filter, tried from inside; the expectations are the results of Docker's default profile."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def test_a_capability_opens_its_calls(host):
 
 
 def test_security_modules_are_for_the_administrator(host):
-    """Whatever libseccomp knows of calls that are newer than itself."""
+    """Even for calls that are newer than libseccomp."""
     calls = [("native", number, BAD) for number in (459, 460, 461)]
     assert not {"ok", "EINVAL", "EOPNOTSUPP", "E2BIG"} & set(probe(host, calls))
     administrator = probe(host, calls, cap_add=("SYS_ADMIN",))

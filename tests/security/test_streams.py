@@ -1,4 +1,4 @@
-"""Standard streams: no descriptor of a container's process is an inode of the host's, in whichever way it was started."""
+"""Standard streams: no descriptor of a container's process is an inode of the host, however it was started."""
 
 import os
 import re
@@ -97,7 +97,7 @@ def test_detached_and_probes(host, way):
     )
     assert process.wait() == 0
     process.close()
-    # The second word of each line is about the file here; standard input is what the shell was started with.
+    # The second word of each line describes the file here; standard input is the shell's own.
     assert " 1:3 " in host.exec(record, "cat", "/tmp/seen").out
     found = host.wait(host.session.probe(record.id, ("CMD", "sh", "-c", LOOK), timeout=10))
     assert own(found.output)
@@ -105,7 +105,7 @@ def test_detached_and_probes(host, way):
 
 @pytest.mark.parametrize("mode", ["sandbox", "insecure"])
 def test_a_build_step(builder, busybox, run, mode):
-    """A step's output goes to a pipe of its own; what it does to its standard streams does not reach the host's."""
+    """A step's output goes to a separate pipe; changes to its standard streams do not reach the host's."""
     before = os.stat("/dev/null")
     entitlements = ("security.insecure",) if mode == "insecure" else ()
     script = "chmod 667 /proc/self/fd/0; chown 0:7 /proc/self/fd/0; true"
@@ -119,7 +119,7 @@ def test_a_build_step(builder, busybox, run, mode):
 
 
 def test_the_null_device_of_the_host_stays(host):
-    """Its mode and owner could be changed by who had it as standard input."""
+    """A process that had it as standard input could change its mode and owner."""
     before = os.stat("/dev/null")
     script = "chmod 667 /proc/self/fd/0; chown 0:7 /proc/self/fd/0; true"
     assert host.shell(script).code == 0
@@ -135,7 +135,7 @@ def test_the_null_device_of_the_host_stays(host):
 
 
 def test_another_null_device(host):
-    """What the container has put there is not opened: no null device of the host's comes in its place."""
+    """What the container has put there is not opened, nor replaced by the host's null device."""
     record = host.sleep()
     for made in ("rm /dev/null", "mkfifo /dev/null", "rm /dev/null; ln -s /dev/zero /dev/null"):
         assert host.exec(record, "sh", "-c", made).code == 0

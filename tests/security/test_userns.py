@@ -1,4 +1,4 @@
-"""Private user namespaces: root inside is nobody outside, and files keep the ids that they have inside."""
+"""Private user namespaces: root inside is nobody outside, and files keep their ids from inside."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def test_another_user_inside(host):
 
 
 def test_the_disc_has_the_ids_inside(host):
-    """So a container can move between user namespaces, and commit, cp and volumes need to know nothing of them."""
+    """So a container can move between user namespaces, and commit, cp and volumes need not consider them."""
     record = host.sleep(userns_mode="private")
     assert (
         host.exec(record, "sh", "-ec", "mkdir /made; echo > /made/root; echo > /made/web; chown 1000:50 /made/web").code
@@ -93,7 +93,7 @@ def test_devices(host):
 
 
 def test_privileges_reach_no_further_than_the_namespace(host):
-    """All capabilities, and nothing that belongs to the machine gives way."""
+    """Even with all capabilities, nothing of the machine can be changed."""
     record = host.sleep(
         userns_mode="private", cap_add=("ALL",), security_opt=("seccomp=unconfined", "systempaths=unconfined")
     )

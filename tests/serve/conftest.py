@@ -13,7 +13,7 @@ import pytest
 
 
 class Api:
-    """Requests to the server on `path`; each on a connection of its own."""
+    """Requests to the server on `path`, each on a new connection."""
 
     def __init__(self, path):
         self.path = path
@@ -35,7 +35,7 @@ class Api:
         return sock
 
     def __call__(self, method, path, body=None, *, status=None):
-        """The JSON of an answer (None for an empty one), whose status must be the given one, or one of success."""
+        """The JSON of an answer (None for an empty one), whose status must be the given one, or a success."""
         found, _, content = self.raw(method, path, body)
         assert found == status if status else found < 300, content
         return json.loads(content) if content.strip() else None

@@ -1,4 +1,5 @@
-"""What restricted servers refuse: --read-only, and --project with everything by which it could be left. Each is attacked."""
+"""What restricted servers refuse: --read-only, and --project with every way to reach beyond the project, each one
+attacked."""
 
 import base64
 import contextlib
@@ -24,7 +25,7 @@ COMPOSE = "services: {web: {image: busybox, command: sleep 1000, volumes: ['data
 
 @pytest.fixture
 def container(api):
-    """A running container that is no project's."""
+    """A running container without a project."""
     body = {"Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "none"}}
     found = api("POST", "/containers/create?name=api-foreign", body)["Id"]
     api("POST", f"/containers/{found}/start")
@@ -40,7 +41,7 @@ def reading(roots):
 
 @pytest.fixture
 def narrow(roots, composer, container):
-    """A server of the project `mine` alone, which has a container, a network and a volume."""
+    """A server for the project `mine` alone, which has a container, a network and a volume."""
     composer.write(compose=COMPOSE)
     composer("-p", "mine", "up", "-d")
     with serving(roots, "--project", "mine", "--socket", f"{roots.run}/mine.sock") as found:
@@ -76,7 +77,7 @@ def test_a_read_only_server_refuses_all_else(reading):
 
 
 def test_a_read_only_server_upgrades_no_connection(reading, container):
-    """Neither an upgrade nor another version in the path leads around it."""
+    """Neither an upgrade nor another version in the path bypasses it."""
     with reading.connect() as sock:
         for path in (f"/v1.24/containers/{container}/attach?stream=1&stdin=1", "/v1.44/session", "/grpc"):
             sock.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode())
@@ -105,7 +106,7 @@ def test_only_the_projects_objects_exist(narrow, container):
 
 
 def test_processes_of_others_do_not_pass_for_the_containers(narrow, reading):
-    """Columns can be renamed, and those with spaces or without a title move others to the column of PID."""
+    """Columns can be renamed, and columns with spaces or without a title shift others under PID."""
     for api in (narrow, reading):
         name = api.get("/containers/json")[0]["Names"][0]
         for arguments in (
@@ -207,7 +208,7 @@ def test_what_else_could_lead_out(narrow, container):
 
 
 def test_the_project_itself_is_its_clients(narrow):
-    """A container, a volume and a network of the project's are made, used and removed, whatever labels were sent."""
+    """A container, a volume and a network of the project are created, used and removed, whatever labels were sent."""
     volume = narrow("POST", "/volumes/create", {"Name": "mine_more"})
     network = narrow("POST", "/networks/create", {"Name": "mine_back"})
     asked = {
@@ -252,7 +253,7 @@ def test_peers_are_logged_and_others_refused(roots):
 
 
 def connected_as(user, path):
-    """What the server answers to a process of this user; nothing when it refuses."""
+    """The server's answer to a process of this user; empty if it refuses."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:

@@ -82,7 +82,7 @@ def test_commit(api, make):
 
 
 def test_a_hostile_archive_stays_inside(api, make, tmp_path):
-    """CVE-2018-15664 and its kind: names and links that lead to a file of the host's, in the archive or in the path."""
+    """CVE-2018-15664 and its class: names and links that lead to a file of the host, in the archive or in the path."""
     make("sh", "-c", f"mkdir -p /box && ln -s {tmp_path} /out && exec sleep 1000", name="api-hostile")
     api.raw("POST", "/containers/api-hostile/start")
     secret = tmp_path / "secret"

@@ -74,7 +74,7 @@ def test_a_client_that_goes_before_the_start(api, make):
 
 
 def test_the_end_is_told_when_the_last_output_has_been_read(api, make):
-    """A client that reads slowly, and leaves when it hears of the end, has all of it."""
+    """A client that reads slowly, and disconnects when it learns of the exit, has received everything."""
     make("sh", "-c", "head -c 3000000 /dev/zero", name="api-large")
     stream = Stream(api, "/containers/api-large/attach?stream=1&stdout=1")
     with api.connect() as events:

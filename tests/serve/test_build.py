@@ -77,7 +77,7 @@ def test_failures(api):
 
 
 def begun(api, content, length):
-    """A build's request of which `content` has been sent."""
+    """A build request of which only `content` has been sent."""
     sock = api.connect()
     head = f"POST /build?nocache=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
     sock.sendall(head.encode() + content)
@@ -85,7 +85,7 @@ def begun(api, content, length):
 
 
 def test_a_client_that_vanishes_leaves_nothing(api, roots):
-    """In the midst of its upload, and while a step says nothing."""
+    """During its upload, and during a step without output."""
     content = context(Dockerfile="FROM busybox\nRUN sleep 87654\n")
     before = set(os.listdir(f"{roots.cache}/build"))
 

@@ -1,4 +1,4 @@
-"""A build as buildx asks for it: /grpc and /session over h2c, the context and the secret sent over the session."""
+"""A build as buildx requests it: /grpc and /session over h2c, the context and the secret sent over the session."""
 
 import os
 import stat

@@ -1,4 +1,5 @@
-"""Contexts that a client names by LLB definitions, as bake does for a target that another one needs, and by an upload."""
+"""Contexts that a client gives as LLB definitions, as bake does for a target that another one needs, and as an
+upload."""
 
 import hashlib
 import io
@@ -45,7 +46,7 @@ def test_other_definitions_are_refused_by_name(data, words):
 
 
 class Bake(Client):
-    """Builds of one session, which goes over a call of /grpc, as bake's does."""
+    """Builds of one session, which is a call of /grpc, as with bake."""
 
     async def offer(self, call):
         if not call.path.endswith("Upload/Pull"):

@@ -18,7 +18,7 @@ OLD = 1_700_000_000_000_000_000
 
 
 class Keyed(Client):
-    """`requested`: what the server asked for of the context."""
+    """`requested`: the files of the context that the server requested."""
 
     def __init__(self, files):
         super().__init__({"context": files, "dockerfile": files}, {})
@@ -76,7 +76,7 @@ def test_only_what_has_changed_is_sent(api, monkeypatch):
 
 
 def listed(folder, *entries):
-    """What is requested of them."""
+    """The requested files."""
     tree = _Tree(str(folder))
     try:
         wanted = []
@@ -105,7 +105,7 @@ def test_a_folder_becomes_what_is_listed(tmp_path):
         "d/x",
         "d/y",
     ]
-    # A directory becomes a file, and the reverse; a link is made again.
+    # A directory becomes a file, and vice versa; a link is recreated.
     link = Entry("l", SYMLINK | 0o777, OLD, "a", 0)
     assert listed(tmp_path, Entry("a", DIR | 0o700, OLD, "", 0), file("a/b"), file("d"), link) == ["a/b", "d"]
     assert listed(tmp_path, Entry("a", DIR | 0o700, OLD, "", 0), file("a/b"), link) == []

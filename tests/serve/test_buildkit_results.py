@@ -1,4 +1,4 @@
-"""What a build over a session gives back, asks for, and leaves when its client goes."""
+"""What a build over a session returns, requests, and leaves when its client disconnects."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ TREE += b"COPY --from=made /d /d\n"
 
 
 class Receiver(Client):
-    """A client that takes results, has an SSH agent that gives back what it gets, and knows credentials."""
+    """A client that receives results, has an SSH agent that echoes its input, and has credentials."""
 
     def __init__(self, dockerfile, **files):
         files = {"Dockerfile": dockerfile, **files}
@@ -54,7 +54,7 @@ class Receiver(Client):
 
     @staticmethod
     async def files_of(call):
-        """Name → (mode, link, content), as fsutil's receiver asks for them."""
+        """Name → (mode, link, content), as fsutil's receiver requests them."""
         names, found, waiting = [], {}, 0
         while True:
             packet = wire.fields(await call.receive())
@@ -79,7 +79,8 @@ class Receiver(Client):
                 return found
 
     async def ask(self, path, options, *exporters, until=None):
-        """Build; the metadata of the result. With `until` the client goes when a vertex of this name has begun."""
+        """Build; returns the metadata of the result. With `until` the client disconnects once a vertex of this name has
+        begun."""
         async with anyio.create_task_group() as tasks:
             session = Peer(await upgraded(path, "/session", "X-Docker-Expose-Session-Uuid: s1"), self.offer)
             grpc = Peer(await upgraded(path, "/grpc"))
@@ -128,7 +129,7 @@ def asked(api, client, options=None, *exporters, **more):
         error = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        if "until" not in more:  # with it, what was under way when the client went
+        if "until" not in more:  # with it, the build was in progress when the client disconnected
             raise AssertionError(error.message) from None
 
 

@@ -1,4 +1,4 @@
-"""Many clients at once, slow ones, and a server that is killed: nobody else notices, and nothing is left behind."""
+"""Many clients at once, slow ones, and a server that is killed: no other client notices, and nothing is left behind."""
 
 import contextlib
 import os
@@ -25,9 +25,9 @@ def sockets(api, count):
 
 
 def test_200_clients_at_once(api):
-    """Each is answered, and they take little memory; a second request on each connection, too."""
+    """Each is answered, with little memory, including a second request on each connection."""
     with sockets(api, MANY) as clients:
-        pid = struct.unpack("3i", clients[0].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]  # who listens
+        pid = struct.unpack("3i", clients[0].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]  # the listener
         for _ in range(2):
             for client in clients:
                 client.sendall(GET)
@@ -39,7 +39,7 @@ def test_200_clients_at_once(api):
 
 
 def test_20_slow_clients_hold_up_nobody(api):
-    """Some never read, some send a byte now and then, some stop in the midst of an upload."""
+    """Some never read, some send a byte now and then, some stop in the middle of an upload."""
     with sockets(api, SLOW) as clients:
         for number, client in enumerate(clients):
             if number % 4 == 0:
@@ -63,7 +63,7 @@ def test_20_slow_clients_hold_up_nobody(api):
 
 
 def test_clients_that_wait_for_threads_hold_up_nobody_and_leave_no_descriptors(api):
-    """More uploads than there are threads by default, one of which each of them occupies."""
+    """More uploads than the default number of threads, of which each occupies one."""
     with sockets(api, 1) as (client,):
         pid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
 
@@ -72,7 +72,7 @@ def test_clients_that_wait_for_threads_hold_up_nobody_and_leave_no_descriptors(a
         return sum(os.readlink(f"{folder}/{fd}").startswith("pipe:") for fd in os.listdir(folder) if fd.isdigit())
 
     def state():
-        with contextlib.suppress(FileNotFoundError):  # one was closed meanwhile
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
             return pipes()
         return -1
 
@@ -110,7 +110,7 @@ def test_a_json_body_that_is_announced_too_large_is_refused_at_once(api):
 
 @pytest.mark.parametrize("at", ["idle", "upload", "attach", "exec", "wait"])
 def test_a_killed_server_leaves_its_containers_and_a_new_one_finds_all(roots, at):
-    """SIGKILL while a request is under way: containers go on, and nothing of the request stays."""
+    """SIGKILL during a request: containers keep running, and nothing of the request remains."""
     path = f"{roots.run}/killed-{at}.sock"
     process = subprocess.Popen(
         [sys.executable, "-m", "composer", "serve", "--socket", path],

@@ -1,4 +1,4 @@
-"""What a client may ask of a new container: refused, warned of, or honoured (Docker's own words, Engine 28.5)."""
+"""A client's settings for a new container: refused, with a warning, or honoured (messages of Docker Engine 28.5)."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_an_image_to_mount_must_exist(api):
 
 
 def output(api, name, script, **host):
-    """What a container prints; it is gone afterwards."""
+    """The output of a container, which is removed afterwards."""
     body = {"Image": "busybox", "Cmd": ["sh", "-c", script], "Tty": True, "HostConfig": {"NetworkMode": "none", **host}}
     made = api("POST", f"/containers/create?name={name}", body)
     try:

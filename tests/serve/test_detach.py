@@ -1,4 +1,4 @@
-"""Detach keys, and the attach that speaks WebSocket."""
+"""Detach keys, and attach over WebSocket."""
 
 import base64
 import os
@@ -39,7 +39,7 @@ def test_what_is_no_sequence(text):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_a_sequence_is_found_however_it_is_cut(size):
-    """What looked like its beginning reaches the program."""
+    """Bytes that only resembled its beginning reach the program."""
     typed = b"\x10x\x10\x10yz" + KEYS + b"lost"
     escape, passed, detached = Detach(KEYS), b"", False
     for at in range(0, len(typed), size):

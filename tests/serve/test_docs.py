@@ -1,4 +1,4 @@
-"""docs/api.md says of every operation of the API's description whether it works, differs or is refused."""
+"""docs/api.md lists for every operation of the API's description whether it works, differs or is refused."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ POST /networks/prune; GET /plugins; GET /plugins/privileges; POST /plugins/pull;
 DELETE /plugins/{name}; POST /plugins/{name}/enable; POST /plugins/{name}/disable; POST /plugins/{name}/upgrade
 POST /plugins/create; POST /plugins/{name}/push; POST /plugins/{name}/set; GET /distribution/{name}/json; POST /session
 """
-"""All operations of version 1.55 but those of a swarm, which are described together."""
+"""All operations of version 1.55 except those of a swarm, which are described together."""
 
 
 def described():

@@ -1,4 +1,4 @@
-"""What happens, as a client of the Docker API sees it."""
+"""Events, as a client of the Docker API sees them."""
 
 import json
 import time
@@ -126,7 +126,7 @@ def test_commit_pauses_the_container(api):
 
 
 def test_the_exit_of_a_container_that_removes_itself_is_not_a_kill(api):
-    """It waits to be reported until its output has been sent, and the container is gone by then."""
+    """Its exit is reported only after its output has been sent, when the container no longer exists."""
     since = time.time()
     host = {"NetworkMode": "none", "AutoRemove": True, "LogConfig": {"Type": "none"}}
     body = {"Image": "busybox", "Cmd": ["sh", "-c", "head -c 2000000 /dev/zero; exit 3"], "HostConfig": host}

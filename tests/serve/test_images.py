@@ -16,7 +16,7 @@ def lines(content):
 
 
 def send(api, path, data, media="application/x-tar", method="POST"):
-    """A body that is no JSON."""
+    """A body that is not JSON."""
     connection = api.connect()
     lines = (
         f"{method} {path} HTTP/1.1",

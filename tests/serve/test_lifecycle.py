@@ -1,4 +1,4 @@
-"""Containers made, run and removed by a client of the Docker API."""
+"""Containers created, run and removed by a client of the Docker API."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def make(api):
-    """Create a container; all are removed in the end, and with them the process that looks after them."""
+    """Create a container; all are removed at the end, with the process that monitors them."""
     made = []
 
     def create(*command, name="", **body):
@@ -121,7 +121,7 @@ def test_unknown_fields_are_warned_of(api, make):
 
 def test_a_container_that_removes_itself(api, make):
     one = make("sh", "-c", "exit 7", HostConfig={"AutoRemove": True})
-    waiting = api.connect()  # the headers come when the wait is registered: what ends after that is not missed
+    waiting = api.connect()  # the headers arrive once the wait is registered: later exits are not missed
     waiting.sendall(f"POST /containers/{one}/wait?condition=removed HTTP/1.0\r\n\r\n".encode())
     answer = waiting.makefile("rb")
     while answer.readline().strip():

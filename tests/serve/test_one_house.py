@@ -1,4 +1,5 @@
-"""One project, two programs: what composer made is docker compose's through the socket, and back, without a recreation."""
+"""One project, two programs: docker compose takes over composer's containers through the socket, and vice versa,
+without recreating them."""
 
 import os
 import shutil

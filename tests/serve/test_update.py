@@ -1,4 +1,4 @@
-"""Limits and restart policy of containers that exist, and what containers have changed in their files."""
+"""Limits and restart policy of existing containers, and their changes to files."""
 
 import pytest
 
@@ -7,7 +7,7 @@ MEBIBYTE = 1 << 20
 
 @pytest.fixture
 def running(api):
-    """A container that sleeps; removed in the end."""
+    """A container that sleeps; removed at the end."""
     body = {"Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "none"}}
     found = api("POST", "/containers/create?name=api-update", body)["Id"]
     api("POST", f"/containers/{found}/start")

@@ -1,4 +1,4 @@
-"""What clients of a build send goes with the build, and with a server that was killed at the next one's start."""
+"""Uploads of build clients are removed after the build; those of a killed server, when the next one starts."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What runs, as clients of the Docker API see it."""
+"""Running containers, as clients of the Docker API see them."""
 
 import json
 import os

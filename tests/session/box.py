@@ -1,4 +1,4 @@
-"""One group's session for tests that are not coroutines: makes containers, looks inside, takes everything away."""
+"""One group's session for tests that are not coroutines: creates containers, inspects them, removes everything."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from tests.scenario.command import SESSION
 from tests.session.tasks import LoopTasks
 
 PATIENCE = 30.0
-"""Seconds after which what a test waits for has not happened."""
+"""Seconds after which a test's wait has failed."""
 
 
 def _content(file):
@@ -40,7 +40,7 @@ class Box:
         fields.setdefault("name", f"{self.group}-{secrets.token_hex(4)}")
         if command:
             fields["command"] = command
-        # A container's first process has no handlers of its own, so that only SIGKILL ends it at once.
+        # A container's first process has no signal handlers, so only SIGKILL ends it at once.
         fields.setdefault("stop_signal", "SIGKILL")
         return ContainerSpec(image=fields.pop("image", self.image), **fields)
 
@@ -48,7 +48,7 @@ class Box:
         return self.do(self.session.create(self.spec(*command, **fields)))
 
     def start(self, *command, **fields):
-        """A running container; by default it waits for ever."""
+        """A running container; by default it runs for ever."""
         record = self.create(*(command or ("sleep", "1000")), **fields)
         return self.do(self.session.start(record.id))
 
@@ -62,7 +62,7 @@ class Box:
         return code, text
 
     def output(self, *command, **fields):
-        """What a container says that ends with success."""
+        """The output of a container, which must succeed."""
         code, text = self.run(*command, **fields)
         assert code == 0, text
         return text.rstrip("\n")
@@ -120,7 +120,7 @@ class Box:
             self.do(self.session.remove_network(network.spec.name))
 
     def left(self):
-        """What the removal of all containers left behind of them."""
+        """The remains of containers after the removal of all."""
         cgroups = glob.glob(f"/sys/fs/cgroup/composer*/{self.group}/*/") + glob.glob(
             f"/sys/fs/cgroup/*/composer*/{self.group}/*/"
         )

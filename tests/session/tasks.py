@@ -1,10 +1,11 @@
-"""A session's tasks where its operations are run one by one in a loop, so that no task group could be open around them."""
+"""A session's tasks for tests that run its operations one by one in a loop, where no task group can be open around
+them."""
 
 import asyncio
 
 
 class LoopTasks:
-    """What a session needs of an anyio task group."""
+    """The part of an anyio task group that a session needs."""
 
     def __init__(self):
         self._running = set()

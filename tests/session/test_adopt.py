@@ -1,4 +1,4 @@
-"""A session that takes over what another one left."""
+"""A session that takes over from an earlier one."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from tests.session.tasks import LoopTasks
 
 @pytest.fixture
 def successor(box):
-    """Closes the box's session as its supervisor's end would, and gives what makes another in its place."""
+    """Closes the box's session like a supervisor's death, and returns a function that opens another."""
 
     def succeed():
         box.do(box.session.close())

@@ -1,10 +1,10 @@
-"""What others see of a container's end."""
+"""A container's exit, as other processes see it."""
 
 from engine.spec.state import Status
 
 
 def test_an_end_is_never_seen_without_its_exit_code(box):
-    """By those who read its files all the time, between the process's end and the session's word about it."""
+    """By processes that read its files constantly, between the exit of the process and the session's report."""
     for _ in range(20):
         record = box.start("sh", "-c", "exit 7")
         while (

@@ -10,7 +10,7 @@ from engine.net import dnsforward
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """The file, by a link into another folder, as systemd-resolved makes it."""
+    """The file as a link into another folder, as systemd-resolved creates it."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "run").mkdir()
     real = tmp_path / "run/stub.conf"
@@ -86,7 +86,7 @@ def test_a_supervisor_that_comes_later(box, host):
 
 
 def test_a_file_that_is_another(box, host):
-    """A container must not have us write into a file that it chose."""
+    """A container must not make us write to a file of its choice."""
     record, ours = box.start(network_mode="host", privileged=True), box.start(network_mode="host")
     box.inside(record, "umount /etc/resolv.conf; rm -f /etc/resolv.conf; echo nameserver 192.0.2.1 > /tmp/f")
     box.inside(record, "ln -s /tmp/f /etc/resolv.conf")

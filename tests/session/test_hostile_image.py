@@ -1,4 +1,4 @@
-"""Images that declare what cannot be: Docker's behaviour, or one clear sentence, and nothing half-made stays."""
+"""Images with impossible declarations: Docker's behaviour, or one clear error, and nothing half-made remains."""
 
 import io
 import tarfile

@@ -56,7 +56,8 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.fixture
 def killed(box):
-    """Does an operation of OPERATE in a process that kills itself in its midst; gives what the next session adopts."""
+    """Runs an operation of OPERATE in a process that kills itself in the middle; returns what the next session
+    adopts."""
 
     def operate(operation, record, *, keeper=False, reboot=False):
         box.do(box.session.close())
@@ -133,7 +134,7 @@ def test_a_removal_is_finished(box, killed, moment):
 
 
 def test_a_reboot_during_a_start(box, killed):
-    """The run root is empty then, as after a supervisor that left in good order."""
+    """Then the run root is empty, as after a supervisor that exited cleanly."""
     record = box.create("sleep", "1000")
     state = killed("start", record, reboot=True)[record.id].state
     assert (state.status, state.error) == (Status.CREATED, INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Create, start, stop, remove; one container and many side by side, with networks."""
+"""Create, start, stop, remove; one container and many concurrently, with networks."""
 
 import asyncio
 

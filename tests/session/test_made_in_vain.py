@@ -1,4 +1,4 @@
-"""A container whose process dies while its root is made: the reason is told, not what its absence causes later."""
+"""A container whose process dies while its root is created: the error is the cause, not a later consequence."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_the_reason_of_a_process_that_died_while_it_was_made(box):
     box.do(box.session.create_network(NetworkSpec(name=network)))
     container = box.create("true", networks=(Attachment(network=network),))
     with open(f"{box.session.folder(container.id)}/work", "w"):
-        pass  # overlayfs wants a directory there
+        pass  # overlayfs needs a directory there
     with pytest.raises(EngineError, match="/work"):
         box.do(box.session.start(container.id))
     box.do(box.session.remove(container.id))

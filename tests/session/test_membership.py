@@ -1,4 +1,4 @@
-"""Networks of running and stopped containers, changed without making them anew."""
+"""Networks of running and stopped containers, changed without recreating them."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ def links(box, record):
 
 
 def asking(box, record, *command):
-    """Outcome of a command in the container that asks our DNS server, which answers in the session's loop."""
+    """The result of a command in the container that queries our DNS server, which answers in the session's loop."""
     return box.do(asyncio.to_thread(box.exec, record, *command))
 
 
@@ -69,7 +69,7 @@ def test_published_ports_follow(box, networks):
     record = box.start(*listen, networks=(Attachment(network=a),), ports=(port,))
 
     def ask():
-        """What a client outside the session's loop is answered; b"" as long as httpd does not listen."""
+        """The answer to a client outside the session's loop; b"" until httpd listens."""
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", number), timeout=2) as client:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return client.makefile("rb").read().rpartition(b"\r\n")[2]
@@ -135,7 +135,7 @@ def test_what_is_refused_leaves_the_container_as_it_was(box, networks):
 
 
 def test_own_hosts_file_that_is_another(box, networks):
-    """A container must not have us write into a file that it chose."""
+    """A container must not make us write to a file of its choice."""
     a, b = networks
     record = box.start(networks=(Attachment(network=a),), privileged=True)
     box.inside(record, "umount /etc/hosts; rm -f /etc/hosts; mkfifo /etc/hosts")
@@ -160,7 +160,7 @@ def test_new_connections_avoid_a_container_that_is_being_stopped(box, networks):
         while gone in (found := (await asyncio.to_thread(box.exec, client, "nslookup", "app"))[1]):
             await asyncio.sleep(0.01)
         assert left in found and box.state(ends).status.alive
-        task.cancel()  # the container goes on
+        task.cancel()  # the container keeps running
         with contextlib.suppress(asyncio.CancelledError):
             await task
         while gone not in (await asyncio.to_thread(box.exec, client, "nslookup", "app"))[1]:
@@ -220,7 +220,7 @@ def test_a_refused_rejoin_leaves_the_container_as_it_was(box, networks):
 
 @pytest.mark.parametrize("step", ["_rewrite", "complete", "_take_effect"])
 def test_a_rejoin_cut_short_by_a_crash_is_completed(box, networks, monkeypatch, step):
-    """What is written first decides; the next supervisor finishes it."""
+    """What has been recorded decides; the next supervisor completes it."""
 
     class Crash(BaseException):
         pass

@@ -24,7 +24,7 @@ def frames(fd):
 
 
 def until(fd, text):
-    """What comes from `fd` until `text` is in it."""
+    """The data from `fd` until it contains `text`."""
     seen = b""
     while text not in seen:
         assert select.select([fd], [], [], PATIENCE)[0], seen

@@ -1,16 +1,16 @@
-"""Signals as a container's program finds them."""
+"""The signal settings of a container's program."""
 
 import signal
 
 import pytest
 
 RESERVED = 0b11 << 31
-"""The C library's own two (nptl(7)), which nobody can reach through it."""
+"""The C library's own two (nptl(7)), which cannot be changed through it."""
 
 
 @pytest.fixture
 def impolite():
-    """Whoever starts the keeper ignores a signal, as nohup and a shell's `&` do."""
+    """The process that starts the keeper ignores a signal, as with nohup and a shell's `&`."""
     before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGQUIT, before)

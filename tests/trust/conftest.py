@@ -1,4 +1,4 @@
-"""A registry, the store of one who signs, and the store of one who verifies."""
+"""A registry, the signer's store, and the verifier's store."""
 
 import pytest
 
@@ -10,14 +10,14 @@ from tests.registry.conftest import make, no_login, other_images, registries  # 
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory):
-    """One registry for all tests, which take names of their own."""
+    """One registry for all tests, which use different names."""
     with registries(tmp_path_factory.mktemp("trust")) as start:
         yield start(5005)
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
-    """The store of the one who signs."""
+    """The signer's store."""
     folder = tmp_path_factory.mktemp("signer")
     store = Store(Roots(str(folder / "state"), str(folder / "run")))
     yield ImageStore(store)
@@ -26,7 +26,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture
 def policy(tmp_path, monkeypatch):
-    """Writes the user's policy; the machine's is not there."""
+    """Writes the user's policy; the machine has none."""
     path = tmp_path / "policy.toml"
 
     def write(text):

@@ -109,7 +109,7 @@ def put_simple(reference, digest, content, signature, **notes):
 
 
 def log_entry(log, content, signature, signer_pem, *, kind="hashedrekord", moment=NOW):
-    """What Rekor answers, as the fields of an entry."""
+    """Rekor's answer, as the fields of an entry."""
     digest = {"algorithm": "sha256", "value": hashlib.sha256(content).hexdigest()}
     if kind == "hashedrekord":
         one = {"content": b64(signature), "publicKey": {"content": b64(signer_pem)}}
@@ -150,7 +150,7 @@ def bundle(digest, sign_with, *, certificate=b"", entry=None, promise=b"", **cha
 
 
 class Fulcio:
-    """A certificate authority with its transparency logs, and the trusted root that has them."""
+    """A certificate authority with its transparency logs, and the trusted root that contains them."""
 
     def __init__(self):
         self.root, self.intermediate, self.rekor, self.ctlog = Key(), Key(), Key(), Key()

@@ -1,4 +1,4 @@
-"""Images of a real registry, signed as cosign does: which are pulled, and which are refused and why."""
+"""Images of a real registry, signed as by cosign: which are pulled, which are refused, and why."""
 
 import datetime
 import os
@@ -22,7 +22,7 @@ SUBJECT, ISSUER = "https://github.com/acme/app/.github/workflows/release.yml@ref
 
 @pytest.fixture
 def image(host, images, make):
-    """An image in the registry, not signed: its name and digest."""
+    """An unsigned image in the registry: its name and digest."""
     name = f"{host}/{secrets.token_hex(4)}/app:1"
     make(images, name)
     return name, registry.push(name, images=images)
@@ -161,7 +161,7 @@ def test_an_image_that_is_there_already(image, other_images, key, monkeypatch):
         gate.admit(other_images, name)
     signer.sign(name, digest, key)
     assert gate.admit(other_images, name)
-    # Under another name it is not from its registry; under its id it is what it was.
+    # Another name does not refer to its registry; by its id it is still the signed image.
     other_images.tag(name, "localhost:5005/other/app:1")
     with pytest.raises(ImageRefused, match="was not pulled from its registry, so it has no signature"):
         gate.admit(other_images, "localhost:5005/other/app:1")

@@ -1,4 +1,4 @@
-"""What a new volume gets is what a container of the image would see there: compared with the overlay itself."""
+"""A new volume gets what a container of the image would see there: compared with the overlay itself."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def layers(tmp_path):
-    """The image of the shell script in `SCRIPT`, each paragraph a layer, made by an overlay as RUN makes it."""
+    """The image of the shell script in `SCRIPT`, each paragraph a layer, created by an overlay as for RUN."""
     made = []
     for number, script in enumerate(SCRIPT):
         upper, work, place = (tmp_path / f"{kind}{number}" for kind in ("layer", "work", "merged"))
@@ -57,7 +57,7 @@ def volume(tmp_path):
 def listing(top):
     command = ["find", "-H", f"{top}/.", "-printf", "%P %y %m %U %G %n %l %s\\n"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    # A directory's size and count of links are the file system's affair.
+    # A directory's size and link count depend on the file system.
     return sorted(line.rsplit(" ", 3)[0] if " d " in line else line for line in lines)
 
 

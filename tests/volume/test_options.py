@@ -80,7 +80,7 @@ def test_a_file_system_on_a_disc(box, tmp_path):
 
 @pytest.fixture
 def mounted(monkeypatch):
-    """What the kernel is asked to mount: (source, type, flags, data); nothing is."""
+    """The requested mounts, as (source, type, flags, data); nothing is mounted."""
     found = []
     monkeypatch.setattr(
         calls, "mount", lambda source, place, kind, bits=0, data=None: found.append((source, kind, bits, data))
@@ -113,7 +113,7 @@ def test_what_failed_is_said_without_the_password(box):
         box.do(box.session.start(record.id))
     text = str(raised.value)
     assert "volume topt (type cifs, device //127.0.0.1/none" in text and "geheim" not in text and "password=…" in text
-    assert raised.value.errno and "\n" in text  # with what can be done
+    assert raised.value.errno and "\n" in text  # with a hint
 
 
 def test_a_missing_folder(box):

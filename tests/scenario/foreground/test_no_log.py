@@ -81,8 +81,8 @@ def test_what_runs_already_and_what_is_started_again(composer):
 
 
 def heard(composer, up, say, word="something"):
-    """Repeat it until it is received: no event reports that the command has attached, and a second signal at once is
-    lost."""
+    """Call `say` until its word is received: no event reports that the command has attached, and a word sent twice at
+    once is lost."""
     import threading
 
     done = threading.Event()

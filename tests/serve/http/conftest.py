@@ -16,7 +16,7 @@ OBJECT = msgspec.json.Decoder(dict)
 
 
 async def answer(request, exchange):
-    """What a test asks for by its path."""
+    """The handlers that tests select by path."""
     match request.path:
         case "/echo":
             return Reply(content=await request.content(), headers={"Content-Type": "text/plain"})
@@ -70,7 +70,7 @@ def client():
 
 @pytest.fixture
 def ask(client):
-    """Send bytes, close our side, and give all that comes back."""
+    """Send bytes, close our side, and return the whole answer."""
 
     def send(data):
         client.sendall(data)

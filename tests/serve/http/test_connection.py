@@ -1,4 +1,4 @@
-"""HTTP/1.1 as RFC 9112 has it, and what a hostile or careless client does with it."""
+"""HTTP/1.1 as in RFC 9112, with correct, careless and hostile clients."""
 
 import re
 import socket
