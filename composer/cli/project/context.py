@@ -336,11 +336,12 @@ class Context:
 
     def check_shown(self, services: Iterable[str]) -> None:
         """Like `check_services`, for commands that only display. As with docker compose, a project that is given by name is
-        shown without reading its files, even if they have errors."""
+        shown without reading its files, even if they have errors. Runs of jobs are not services."""
         if self._has_name() and not self.options.file:
-            from composer.plan.labels import service_of
+            from composer.plan.labels import is_job_run, service_of
 
-            if {service_of(record) for record in self.containers()}.issuperset(services):
+            shown = {service_of(record) for record in self.containers() if not is_job_run(record)}
+            if shown.issuperset(services):
                 return
         self.check_services(services, among_containers=True)
 

@@ -30,6 +30,13 @@ def test_refused(composer, words, said):
     assert not composer("ps", "-aq").out
 
 
+def test_the_container_of_a_failed_run_does_not_make_the_job_a_service(composer):
+    composer("run", "-e", "CODE=7", "seed", code=7)
+    assert "seed" in composer("ps", "-a", "--format", "{{.Service}}").out.split()
+    for command in ("logs", "ps", "events", "top", "images", "stats"):
+        assert 'job "seed" can only be triggered with "composer run"' in composer(command, "seed", code=1).err
+
+
 def test_a_key_that_a_job_cannot_have_stops_only_the_job(composer):
     composer.write(
         compose="""
