@@ -105,7 +105,7 @@ class Use:
 
 
 class Inputs:
-    """What a loaded project was made from. While none of it changes, the project does not change.
+    """The inputs of a loaded project. While none of them changes, the project does not change.
 
     files                 absolute path → (size, mtime in ns, inode), None for a file that was looked for and does not exist
     variables             name → value of the environment variables read, None for one that was not set
@@ -175,7 +175,7 @@ class Loaded:
     environment           the variables of interpolation: the command's environment and .env files
     profiles              the active ones
     warnings              lines for standard error, in order
-    inputs                what the project was made from
+    inputs                the inputs of the project
     hashes                enabled service → its configuration hash
     refused               service → the reasons why it cannot be created, such as a missing env file
     clashes               service → other service → why the two exclude each other, such as the same container name

@@ -69,7 +69,7 @@ class EarlyFork:
 
 
 def _wait(orders: socket.socket, open_engine: Callable[[Roots], Engine]) -> NoReturn:
-    """Run in the child: get ready, and become a supervisor when the command wants one."""
+    """Run in the child: get ready, and become a supervisor when the command requests one."""
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)

@@ -70,7 +70,7 @@ once never counts as ready."""
 
 
 class Scene(Struct, kw_only=True):
-    """The context of a plan: the project as wanted, and as it was when the plan was made.
+    """The context of a plan: the desired project, and its state when the plan was made.
 
     `attached` is awaited before the program of a container of the services `attach` starts. `turn` is given up while the
     remaining operations only wait.

@@ -126,7 +126,7 @@ def live(
     open_engine: Callable[[], Engine],
     descriptors: Descriptors,
 ) -> None:
-    """Be the supervisor, in a child with a session of its own; does not return."""
+    """Become the supervisor, in a child with its own session; does not return."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a command may have changed it
         for number, fd in enumerate(

@@ -127,7 +127,7 @@ class Images(Protocol):
         ...
 
     def admit(self, reference: str) -> list[tuple[str, str]]:
-        """Refuse an image that a policy (docs/policy.md) does not admit; (rule, who signed it) for each policy with a rule.
+        """Refuse an image that a policy (docs/policy.md) does not admit; (rule, signer) for each policy with a rule.
 
         ImageRefused, InvalidSpec, NotFound."""
         ...

@@ -16,7 +16,8 @@ from engine.readable import Readable
 
 
 class KeeperClient:
-    """One connection. Requests may overlap; exits come out of `exits`. Raises KeeperLost when the keeper has exited."""
+    """One connection. Requests may overlap; `exits` yields the exits of containers. Raises KeeperLost when the keeper
+    has exited."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -33,7 +33,7 @@ def wanted(ports: Iterable[PortBinding], exposed: Iterable[str]) -> bool:
 
 async def redirect(pid: int, udp: int, tcp: int) -> None:
     """Redirect port 53 of 127.0.0.11 in the network namespace of `pid` to these ports, unless they are 53."""
-    import asyncio  # late: what makes bundles needs only `wanted`
+    import asyncio  # late: building bundles needs only `wanted`
 
     if (udp, tcp) != (53, 53):
         await asyncio.to_thread(_redirect, pid, udp, tcp)

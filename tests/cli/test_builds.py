@@ -80,7 +80,7 @@ def test_a_default_platform_that_is_not_built():
     given = service("a", "", "FROM b", platforms=("linux/amd64",))
     _check_platform(SimpleNamespace(environ={}), given)
     with pytest.raises(CommandError, match="DOCKER_DEFAULT_PLATFORM: windows/amd64"):
-        # The service has it as its platform.
+        # It is the service's platform.
         given = msgspec.structs.replace(given, platform="windows/amd64")
         _check_platform(SimpleNamespace(environ={"DOCKER_DEFAULT_PLATFORM": "windows/amd64"}), given)
 

@@ -17,7 +17,7 @@ CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
 
 def facts(top):
-    """Path → everything about it."""
+    """Path → all attributes of the entry."""
     found, groups = {}, {}
     for folder, folders, files in os.walk(top):
         for name in (".", *folders, *files):

@@ -147,7 +147,7 @@ def _row(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> t
 
 
 def _mode(network_mode: str) -> str:
-    """The network that the mode stands for; none for another container's."""
+    """The network that the mode means; none for another container's."""
     return "" if network_mode.startswith("container:") else network_mode
 
 

@@ -106,7 +106,7 @@ def _checked(text: str, kind: str, options: dict[str, str]) -> Output:
 
 
 def _annotated(key: str) -> str:
-    """`.KEY`, `-index.KEY`, `-manifest[PLATFORM].KEY` … as --annotation has it."""
+    """`.KEY`, `-index.KEY`, `-manifest[PLATFORM].KEY` … in the form of --annotation."""
     level, _, name = key.partition(".")
     return f"{level.removeprefix('-')}:{name}" if level else name
 

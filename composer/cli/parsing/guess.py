@@ -30,7 +30,7 @@ def _project(words: list[str], environ: Mapping[str, str]) -> str:
 
 
 def _value(words: list[str], *flags: str) -> str:
-    """The value of a flag that is given as a word of its own."""
+    """The value of a flag that is given as a separate word."""
     for flag, value in itertools.pairwise(words):
         if flag in flags:
             return value

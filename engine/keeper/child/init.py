@@ -1,6 +1,6 @@
 """`init: true`: the container's first process becomes a program of 600 bytes, and its child the user's program.
 
-first process ── fork ──▶ second: process group and terminal of its own, then the user's program
+first process ── fork ──▶ second: its own process group and terminal, then the user's program
      └─ executes init.c from sealed memory: it is in no file of the container or the host
 """
 

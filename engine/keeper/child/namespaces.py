@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class Ids:
     """The container's user namespace: its descriptor, -1 for none, and its maps. Mounts are mapped by it, so that files
-    on disc have the ids that the container sees."""
+    on disk have the ids that the container sees."""
 
     def __init__(self, namespace: int = -1, uids: userns.Ranges = (), gids: userns.Ranges = ()) -> None:
         self.namespace = namespace

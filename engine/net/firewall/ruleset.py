@@ -6,7 +6,7 @@
     input        a tunnel's frame from another host than its peers ─▶ drop
                  from an internal network ─▶ guarded: its own gateway's port 53 ─▶ accept │ all else ─▶ drop
     prerouting, output ─▶ published: to an address of the host ─▶ DNAT by the maps
-    postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the address that was asked for
+    postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the requested address
 
 In nf_tables only a drop is final: other tables, such as the administrator's, may still drop what we accept.
 """

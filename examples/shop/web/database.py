@@ -1,4 +1,4 @@
-"""Where the database is: the PG… variables of libpq, and the password from the secret."""
+"""How to reach the database: the PG… variables of libpq, and the password from the secret."""
 
 from pathlib import Path
 

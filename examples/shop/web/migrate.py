@@ -1,4 +1,4 @@
-"""Bring the schema up to date; running it again changes nothing."""
+"""Migrate the schema; a second run changes nothing."""
 
 from database import connect
 

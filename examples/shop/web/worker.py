@@ -1,4 +1,4 @@
-"""Sells something now and then."""
+"""Sells a product from time to time."""
 
 import random
 import signal

@@ -36,7 +36,7 @@ def extract(tmp_path):
 
 
 def outside(tmp_path):
-    """Everything beside the root: hostile archives must not change it."""
+    """Everything outside the root: hostile archives must not change it."""
     return sorted(str(path) for path in tmp_path.rglob("*") if "/inner/root/" not in str(path))
 
 

@@ -1,4 +1,4 @@
-"""Composer's builder beside BuildKit's: the same status, configuration, history, number of layers and tree.
+"""Composer's builder compared with BuildKit's: the same status, configuration, history, number of layers and tree.
 
 The answers of BuildKit (Docker Engine 28.5) are recorded. With PARITY_DOCKER_HOST, the engine is asked again.
 """
