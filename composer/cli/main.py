@@ -85,8 +85,8 @@ def script() -> NoReturn:
     # tenth of the time of a command or of a supervisor's start.
     gc.set_threshold(50_000, 20, 20)
     _replace_closed_streams()
-    compiled.use()
     try:
+        compiled.use()
         code = main(early=_early_fork(sys.argv[1:]))
     except KeyboardInterrupt:  # before the command began
         code = 130
