@@ -169,9 +169,11 @@ def _profiles(context: Context, args: Args) -> str:
 
 
 def _images(context: Context, args: Args) -> str:
+    """The images of the services and, unless services are selected, of the jobs."""
     found = loaded(context, args, args.positional)
-    services = [(name, one) for name, one in _services(found.tree) if one.get("image") or not one.get("provider")]
-    return _lines(one.get("image") or f"{found.name}-{name}" for name, one in services)
+    jobs = [] if args.positional else sorted((found.tree.get("jobs") or {}).items())
+    using = [(name, one) for name, one in _services(found.tree) if one.get("image") or not one.get("provider")]
+    return _lines(one.get("image") or f"{found.name}-{name}" for name, one in [*using, *jobs])
 
 
 def _hashes(context: Context, args: Args) -> str:

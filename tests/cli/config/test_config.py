@@ -224,6 +224,20 @@ def test_what_needs_no_image_has_none(config, tmp_path):
     assert [line.rpartition("-")[2] for line in config(tmp_path, "--images").splitlines()] == ["x", "y", "d"]
 
 
+def test_images_include_those_of_jobs(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        """
+        services: {web: {image: z}}
+        jobs:
+          seed: {image: a, triggers: {manual: true}}
+          off: {image: b, triggers: {manual: true}, profiles: [never]}
+          made: {build: ., triggers: {schedule: ["0 2 * * *"]}}
+        """
+    )
+    assert config(tmp_path, "--images") == f"z\n{tmp_path.name.lower()}-made\na\n"
+    assert config(tmp_path, "--images", "web") == "z\n"
+
+
 def test_variables_of_a_file_that_is_wrong(config, tmp_path):
     (tmp_path / "compose.yaml").write_text("services: {a: {image: '$X', portz: '${P:-1}'}}\n")
     assert "portz" in config(tmp_path, "-q", code=1)
