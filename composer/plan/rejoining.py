@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from composer.plan.observed import Snapshot
-from composer.plan.operations import Operation, Plan, Rejoin, Start
+from composer.plan.operations import Operation, Plan, Rejoin, Start, Stop
 from engine.spec.container import Attachment
 
 Place = tuple[str, str]
@@ -18,18 +18,23 @@ def order(plan: Plan, snapshot: Snapshot) -> None:
     rejoins = {op.container_id: op for op in plan.operations if isinstance(op, Rejoin)}
     if not rejoins:
         return
-    freed: dict[Place, Rejoin] = {}
+    stops = {op.container_id: op for op in plan.operations if isinstance(op, Stop)}
+    freed: dict[Place, Rejoin | Stop] = {}
     for record in snapshot.containers:
-        if rejoin := rejoins.get(record.id):
-            kept = set(_fixed(rejoin.service.container.networks))
-            for end in record.state.endpoints:
-                for address in (end.ipv4_address, end.ipv6_address):
-                    if address and (end.network, address) not in kept:
-                        freed[end.network, address] = rejoin
+        rejoin = rejoins.get(record.id)
+        if (leaving := rejoin or stops.get(record.id)) is None:
+            continue
+        kept = set(_fixed(rejoin.service.container.networks)) if rejoin else set()
+        for end in record.state.endpoints:
+            for address in (end.ipv4_address, end.ipv6_address):
+                if address and (end.network, address) not in kept:
+                    freed[end.network, address] = leaving
     for op in plan.operations:
         if isinstance(op, Rejoin | Start) and op.service is not None:
             for place in _fixed(op.service.container.networks):
                 before = freed.get(place)
+                if isinstance(op, Start) and isinstance(before, Stop):
+                    continue  # as in Docker Compose, where both are recreated side by side
                 if before is not None and before is not op and not _waits_for(plan, before, op.id):
                     op.after = tuple(dict.fromkeys((*op.after, before.id)))
 

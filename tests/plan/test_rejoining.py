@@ -3,12 +3,12 @@
 from composer.plan import rejoining
 from composer.plan.desired import DesiredService
 from composer.plan.observed import Snapshot
-from composer.plan.operations import Plan, Rejoin, Start
+from composer.plan.operations import Plan, Rejoin, Start, Stop
 from engine.spec.container import Attachment, ContainerSpec
 from engine.spec.state import ContainerRecord, ContainerState, Endpoint, Status
 
 
-def planned(changes, *, starts=()):
+def planned(changes, *, starts=(), stops=()):
     """Service → services that it waits for; `changes` is service → (old address, new address)."""
     plan, records = Plan(), []
     for name, (before, wanted) in changes.items():
@@ -19,7 +19,10 @@ def planned(changes, *, starts=()):
             continue
         state = ContainerState(status=Status.RUNNING, endpoints=(Endpoint(network="n", ipv4_address=before),))
         records.append(ContainerRecord(id=name, group="g", spec=spec, state=state))
-        plan.add(Rejoin, name, "changed", container_id=name, service=service)
+        if name in stops:
+            plan.add(Stop, name, "it is an orphan", container_id=name)
+        else:
+            plan.add(Rejoin, name, "changed", container_id=name, service=service)
     rejoining.order(plan, Snapshot(project="p", containers=records, networks={}, volumes={}))
     names = {one.id: one.name for one in plan.operations}
     return {one.name: {names[before] for before in one.after} for one in plan.operations}
@@ -37,3 +40,7 @@ def test_who_keeps_its_address_is_not_waited_for():
 def test_an_exchange_is_no_circle():
     found = planned({"a": ("1", "2"), "b": ("2", "1")})
     assert found == {"a": {"b"}, "b": set()}
+
+
+def test_a_stopped_container_gives_up_its_address():
+    assert planned({"a": ("1", "2"), "b": ("2", "")}, stops=("b",)) == {"a": {"b"}, "b": set()}
