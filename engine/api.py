@@ -139,9 +139,9 @@ class Engine:
     def release_default_network(self, hold: int) -> None:
         import asyncio
 
-        from engine.net import removal
+        from engine.net import held, removal
 
-        os.close(hold)
+        held.release(self.roots, hold)
         asyncio.run(removal.leave_default(self._store))
 
     def overlay_key(self) -> str:
