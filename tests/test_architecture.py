@@ -66,6 +66,7 @@ MAY_IMPORT = {
     "engine.errors": (),
     "engine.paths": ("engine.errors",),
     "engine.digest": (),
+    "engine.directory_lock": (),
     "engine.git_environment": (),
     "engine.bounded_read": ("engine.errors",),
     "engine.background": ("engine.control",),
@@ -118,7 +119,7 @@ MAY_IMPORT = {
         "engine.volume", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.build": (
-        "engine.git_environment",
+        "engine.directory_lock", "engine.git_environment",
         "engine.atomic",
         "engine.bounded_read",
         "engine.control", "engine.filetree", "engine.ignore", "engine.quantities", "engine.poll",

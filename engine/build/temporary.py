@@ -7,11 +7,10 @@ remove those of killed ones.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
-from collections.abc import Iterator
 
+from engine import directory_lock
 from engine.filetree.remove import remove as remove_tree
 
 _PREFIX = ".temporary-"
@@ -21,7 +20,7 @@ def make(folder: str) -> tuple[str, int]:
     """Create a directory in `folder`, after a `sweep`. Returns its path and a descriptor that keeps it locked. Raises OSError."""
     sweep(folder)
     path = f"{folder}/{_PREFIX}{secrets.token_hex(8)}"
-    with _alone(folder):
+    with directory_lock.exclusive(folder):  # an unlocked directory looks like that of a killed build
         os.mkdir(path, 0o700)
         return path, _locked(path)
 
@@ -36,7 +35,7 @@ def remove(path: str, lock: int) -> None:
 def sweep(folder: str) -> None:
     """Remove the directories of killed builds. Errors are ignored: a later sweep tries again."""
     dead: list[tuple[str, int]] = []
-    with contextlib.suppress(OSError), _alone(folder):
+    with contextlib.suppress(OSError), directory_lock.exclusive(folder):
         for name in os.listdir(folder):
             if name.startswith(_PREFIX):
                 with contextlib.suppress(OSError):  # most are locked by a living build
@@ -48,21 +47,4 @@ def sweep(folder: str) -> None:
 
 def _locked(path: str) -> int:
     """Raises BlockingIOError when a build has locked the directory."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-@contextlib.contextmanager
-def _alone(folder: str) -> Iterator[None]:
-    """Nobody else creates or sweeps directories in `folder`: one that is not locked yet looks like that of a killed build."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+    return directory_lock.locked(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+from engine import directory_lock
 from engine.cgroup.manager import Cgroups
 from engine.errors import OperationFailed
 from engine.filetree.remove import remove as remove_tree
@@ -93,27 +94,15 @@ def sweep(roots: Roots, cgroups: Cgroups, forget: Callable[[str], None] | None) 
             os.close(marker)
 
 
-@contextlib.contextmanager
-def _alone(folder: str) -> Iterator[None]:
+def _alone(folder: str) -> AbstractContextManager[None]:
     """Prevent others from creating, sweeping and removing directories in `folder`: a directory without a locked file
     looks like a dead build's, even if its build is about to lock or remove it."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+    return directory_lock.exclusive(folder)
 
 
 def _lock(folder: str) -> int:
     """Lock the directory as a running build's. Raises BlockingIOError if another process has locked it."""
-    fd = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+    return directory_lock.locked(os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _remove(folder: str) -> None:
