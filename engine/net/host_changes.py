@@ -4,6 +4,7 @@ no slow imports."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
 import sys
@@ -11,15 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
+from engine.net.quick_dump import attributes, connected, dump
 from engine.spec.network import LAN_DRIVERS, NetworkRecord
 
-_REQUEST = struct.Struct("=IHHII12s")
-_RTM_GETROUTE, _DUMP, _NLMSG_ERROR, _NLMSG_DONE = 26, 0x301, 2, 3
+_RTM_GETROUTE = 26
+_RTMSG = 12
+"""Bytes of struct rtmsg (rtnetlink(7))."""
 _RTN_UNICAST, _RTA_DST, _RTA_OIF = 1, 1, 4
 _MOST = 10_000
 """The most routes that we examine. An Internet router has a million."""
-_DEFAULT_LIKE = 7
-"""The same limit as for choosing subnets (ipam.py)."""
+DEFAULT_LIKE = 7
+"""The longest prefix of routes that act as a default route: VPNs use two of length 1, or several longer ones."""
 
 
 def lost(records: Iterable[NetworkRecord]) -> set[str]:
@@ -88,32 +91,10 @@ def _name(link: int) -> str:
 def _routes() -> Iterator[tuple[int, int, bytes, int]]:
     """(family, prefix length, destination, index of the link) of unicast routes in all tables, without those that act as a
     default route."""
-    count = 0
-    with contextlib.suppress(OSError, struct.error), _connected() as kernel:
-        kernel.send(_REQUEST.pack(_REQUEST.size, _RTM_GETROUTE, _DUMP, 0, 0, bytes(12)))
-        while count < _MOST:
-            data, offset = kernel.recv(1 << 16), 0
-            while offset + 16 <= len(data):
-                length, kind = struct.unpack_from("=IH", data, offset)
-                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                    return
-                count += 1
-                family, prefix = data[offset + 16], data[offset + 17]
-                if data[offset + 23] == _RTN_UNICAST and prefix > _DEFAULT_LIKE:
-                    fields = _attributes(data, offset + 28, offset + length)
-                    if (destination := fields.get(_RTA_DST)) and (link := fields.get(_RTA_OIF)):
-                        yield family, prefix, destination, int.from_bytes(link, sys.byteorder)
-                offset += (length + 3) & ~3
-
-
-def _connected() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-
-
-def _attributes(data: bytes, offset: int, end: int) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    while offset + 4 <= end:
-        length, kind = struct.unpack_from("=HH", data, offset)
-        found[kind & 0x3FFF] = data[offset + 4 : offset + length]
-        offset += max(4, (length + 3) & ~3)
-    return found
+    with contextlib.suppress(OSError, struct.error), connected(socket.NETLINK_ROUTE) as kernel:
+        for message in itertools.islice(dump(kernel, _RTM_GETROUTE, bytes(_RTMSG)), _MOST):
+            family, prefix, kind = message[0], message[1], message[7]
+            if kind == _RTN_UNICAST and prefix > DEFAULT_LIKE:
+                fields = attributes(message[_RTMSG:])
+                if (destination := fields.get(_RTA_DST)) and (link := fields.get(_RTA_OIF)):
+                    yield family, prefix, destination, int.from_bytes(link, sys.byteorder)

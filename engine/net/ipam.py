@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from engine.errors import Conflict, EngineError, InvalidSpec, PoolExhausted
 from engine.net import preferences
+from engine.net.host_changes import DEFAULT_LIKE
 from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Rtnetlink
 from engine.spec.network import OVERLAY, NetworkRecord, NetworkSpec, Pool
@@ -32,9 +33,6 @@ _POOLS = {4: (("172.17.0.0", "172.31.255.255"), ("192.168.0.0", "192.168.255.255
 _SIZE = 24
 """The prefix length of a default subnet: there is room for 4,000 networks."""
 
-_DEFAULT_LIKE = 7
-"""The longest prefix of routes that act as a default route: VPNs use two of length 1, or several longer ones."""
-
 GATEWAY = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
 """The auxiliary address that is the containers' gateway, in place of the bridge's address."""
 
@@ -52,7 +50,7 @@ def host_routes() -> list[tuple[int, int, int]]:
         found = []
         for family, version, bits in ((socket.AF_INET, 4, 32), (socket.AF_INET6, 6, 128)):
             for length, destination in kernel.routes(family):
-                if length > _DEFAULT_LIKE and destination:
+                if length > DEFAULT_LIKE and destination:
                     first = int.from_bytes(destination, "big")
                     found.append((version, first, first | (1 << bits - length) - 1))
         return found

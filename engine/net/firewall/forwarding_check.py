@@ -1,6 +1,6 @@
 """A fast check whether the host forwards packets: `up` does it even when there is nothing else to do.
 
-Standard library only, and a single dump, to keep a no-op `up` fast.
+A single dump, and no slow imports, to keep a no-op `up` fast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import contextlib
 import socket
 import struct
 
-_HEADER = struct.Struct("=IHHII")
+from engine.net.quick_dump import attributes, connected, dump
+
+_NETFILTER = 12
 _GETCHAIN, _GETRULE = 10 << 8 | 4, 10 << 8 | 7
 _FORWARD, _DROP = 2, 0
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
@@ -27,11 +29,11 @@ def forwards() -> bool:
 def dropping() -> str:
     """The foreign chain ("inet admin forward") that drops forwarded packets and does not mention our bridges; "" if
     there is none. Chains of iptables and firewalld are skipped if they accept our bridges."""
-    with contextlib.suppress(OSError, struct.error), _connected() as kernel:
+    with contextlib.suppress(OSError, struct.error), connected(_NETFILTER) as kernel:
         for family, body in _dump(kernel, _GETCHAIN, b""):
-            fields = _attributes(body)
+            fields = attributes(body)
             table, chain = _text(fields.get(1)), _text(fields.get(3))
-            hook = _attributes(fields.get(4, b"")).get(1, b"")
+            hook = attributes(fields.get(4, b"")).get(1, b"")
             policy = int.from_bytes(fields.get(5, b"\1"), "big")
             if int.from_bytes(hook, "big") != _FORWARD or not hook or policy != _DROP or family not in _FAMILIES:
                 continue
@@ -42,37 +44,14 @@ def dropping() -> str:
     return ""
 
 
-def _connected() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12)
-
-
 def _dump(kernel: socket.socket, kind: int, body: bytes) -> list[tuple[int, bytes]]:
     """(family, attributes) of each object."""
-    kernel.send(_HEADER.pack(20 + len(body), kind, 0x301, 0, 0) + bytes(4) + body)
-    found: list[tuple[int, bytes]] = []
-    while True:
-        data, offset = kernel.recv(1 << 16), 0
-        while offset + 16 <= len(data):
-            length, answer, *_ = _HEADER.unpack_from(data, offset)
-            if answer in (2, 3):  # NLMSG_ERROR, NLMSG_DONE
-                return found
-            found.append((data[offset + 16], data[offset + 20 : offset + length]))
-            offset += (length + 3) & ~3
+    return [(message[0], message[4:]) for message in dump(kernel, kind, bytes(4) + body)]
 
 
 def _attribute(kind: int, text: str) -> bytes:
     value = text.encode() + b"\0"
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _attributes(body: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, offset)
-        found[kind & 0x3FFF] = body[offset + 4 : offset + length]
-        offset += max(4, (length + 3) & ~3)
-    return found
 
 
 def _text(value: bytes | None) -> str:
