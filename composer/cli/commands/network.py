@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.flags import NO_SWARM, Args, Command, Flag, Group
 from composer.cli.render.listing import (
     FILTER,
     FORCE,
@@ -194,9 +194,6 @@ def take(context: Context, gone: list[NetworkRecord]) -> None:
     print(end="\n" if gone else "")
 
 
-_SWARM = "this engine has no swarm"
-
-
 def connect(context: Context, args: Args) -> int:
     from composer.cli.project import network_members
 
@@ -251,11 +248,11 @@ GROUP = Group(
                 (
                     Flag("attachable", "Enable manual container attachment"),
                     Flag("aux-address", "Auxiliary addresses used by the network driver: NAME=ADDRESS", "strings"),
-                    Flag("config-from", "Copy another network's configuration", "string", refused=_SWARM),
-                    Flag("config-only", "Create a configuration only network", refused=_SWARM),
+                    Flag("config-from", "Copy another network's configuration", "string", refused=NO_SWARM),
+                    Flag("config-only", "Create a configuration only network", refused=NO_SWARM),
                     Flag("driver", "Driver to manage the network", "string", short="d", default="bridge"),
                     Flag("gateway", "Gateway of a subnet", "strings"),
-                    Flag("ingress", "Create swarm routing-mesh network", refused=_SWARM),
+                    Flag("ingress", "Create swarm routing-mesh network", refused=NO_SWARM),
                     Flag("internal", "Restrict external access to the network"),
                     Flag("ip-range", "Allocate container addresses from a part of a subnet", "strings"),
                     Flag("ipam-driver", "Driver that manages addresses", "string", default="default"),
@@ -264,7 +261,7 @@ GROUP = Group(
                     Flag("ipv6", "Enable or disable IPv6 address assignment"),
                     Flag("label", "Set metadata on a network: KEY=VALUE", "strings"),
                     Flag("opt", "Set driver specific options: KEY=VALUE", "strings", short="o"),
-                    Flag("scope", "Control the network's scope", "string", refused=_SWARM),
+                    Flag("scope", "Control the network's scope", "string", refused=NO_SWARM),
                     Flag("subnet", "Subnet in CIDR format", "strings"),
                 ),
                 positional=(1, 1),

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.flags import NO_SWARM, Args, Command, Flag, Group
 from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, ids_only, inspect, labels, listing
 from composer.view import volumes
 from composer.view.filters import Filters
@@ -136,7 +136,6 @@ def take(context: Context, gone: list[VolumeRecord]) -> int:
     return freed
 
 
-_NO_SWARM = "there is no swarm"
 _CLUSTER = (
     "availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing", "topology-preferred",
     "topology-required", "type",
@@ -155,10 +154,7 @@ GROUP = Group(
                     Flag("driver", "Volume driver", "string", short="d", default="local"),
                     Flag("label", "Set metadata for a volume: KEY=VALUE", "strings"),
                     Flag("opt", "Set driver specific options: KEY=VALUE", "strings", short="o"),
-                    *(
-                        Flag(name, "For a cluster volume", "string", hidden=True, refused=_NO_SWARM)
-                        for name in _CLUSTER
-                    ),
+                    *(Flag(name, "For a cluster volume", "string", hidden=True, refused=NO_SWARM) for name in _CLUSTER),
                 ),
                 positional=(0, 1),
             ),
@@ -180,7 +176,7 @@ GROUP = Group(
                 "List volumes",
                 "volume ls [OPTIONS]",
                 (
-                    Flag("cluster", "Only display cluster volumes", hidden=True, refused=_NO_SWARM),
+                    Flag("cluster", "Only display cluster volumes", hidden=True, refused=NO_SWARM),
                     FILTER,
                     FORMAT,
                     Flag("quiet", "Only display volume names", short="q"),

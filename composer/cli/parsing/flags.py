@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+NO_SWARM = "composer has no Swarm mode"
+"""Why flags for clusters are refused."""
 
 
 class Flag:
