@@ -10,7 +10,7 @@ from composer.model.element import Element
 
 
 class Ulimit(Element):
-    """-1 is no limit; a limit that the canonical form omits is 0."""
+    """-1 means unlimited. A limit that the canonical form omits is 0."""
 
     soft: int = 0
     hard: int = 0

@@ -113,8 +113,8 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
 
 
 def _make_room() -> None:
-    """Let the kernel's table of our descriptors grow once, while there is no other thread: with threads it waits for RCU
-    each time that it enlarges the table, for some milliseconds. Each container needs five."""
+    """Enlarge the kernel's table of our descriptors once, before we start threads. In a process with threads, each
+    enlargement waits some milliseconds for RCU. Each container needs five descriptors."""
     with contextlib.suppress(OSError):  # the limit is lower
         os.close(os.dup2(0, _ROOM, inheritable=False))
 

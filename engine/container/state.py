@@ -184,8 +184,8 @@ _SETTLED = 0.1
 
 
 def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
-    """The container's current state; it has exited if its process no longer exists. None if there is no such
-    container."""
+    """The container's current state; it has exited if its process no longer exists. None if the container does
+    not exist."""
     folder = roots.container(group, container_id)
     identity = _identity(folder)
     kept = _kept.get(folder)

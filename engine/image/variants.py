@@ -65,7 +65,7 @@ def forget(db: sqlite3.Connection, name: str) -> list[str]:
 
 
 def forget_all(db: sqlite3.Connection, image_id: str) -> list[str]:
-    """The same for all names whose own image this is; the image is no longer a variant of other names either."""
+    """Remove the variants of all names that refer to this image, and the image from the variants of other names."""
     db.execute("DELETE FROM variants WHERE image_id = ?", (image_id,))
     names = db.execute(
         "SELECT reference FROM tags WHERE image_id = ? UNION SELECT reference FROM digests WHERE image_id = ?",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def start_time(pid: int) -> int:
-    """Clock ticks after boot at which `pid` started (proc_pid_stat(5), field 22); 0 if there is no such process."""
+    """Clock ticks after boot at which `pid` started (proc_pid_stat(5), field 22); 0 if it does not exist."""
     fields = _stat(pid)
     return int(fields[19]) if fields else 0
 

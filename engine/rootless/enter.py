@@ -18,7 +18,7 @@ _ATTEMPTS = 3
 def enter(roots: Roots, *, make: bool) -> None:
     """Move this process, which must have one thread, into its user's namespace: afterwards it is uid 0 there.
 
-    Without `make` nothing happens when there is no namespace. The environment then has the roots and the socket for
+    Without `make`, does nothing if the namespace does not exist. The environment then has the roots and the socket for
     child processes. Raises Unsupported with what the host or the user's account lacks.
     """
     os.environ.update(roots.environment())  # the defaults of uid 0 are not for us

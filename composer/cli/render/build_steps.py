@@ -21,7 +21,7 @@ LAST = 6
 """Lines of a running step's output that are shown."""
 
 KEPT, OUTPUT, FINISHED = 0, 1, 2
-"""Priority for dropping lines when there is no room for all: the greatest first."""
+"""Which lines are dropped first when not all of them fit: those with the highest number."""
 
 Row = tuple[str, int, int]
 """A line, its width in columns without colours, and its priority for dropping."""

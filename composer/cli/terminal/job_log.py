@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.spec.stream import LogEntry
 
 PAUSE = 0.5
-"""Seconds between checks of the run's record, for whose changes there is no event."""
+"""Seconds between polls of the run's record, because no event reports its changes."""
 
 
 def show_run(
