@@ -76,6 +76,17 @@ def critical_path(needs: Mapping[str, Iterable[str]]) -> list[str]:
     return list(networkx.dag_longest_path(_needed(needs)))
 
 
+def circles(needs: Mapping[int, Iterable[int]]) -> list[set[int]]:
+    """The sets of operations that wait for each other in a circle. Others are ignored, as are needs outside the map."""
+    found = {(before, one) for one, befores in needs.items() for before in befores if before in needs}
+    if not found.intersection((one, before) for before, one in found) and len(found) < 3:
+        return []  # without the import
+    import networkx
+
+    graph: networkx.DiGraph[int] = networkx.DiGraph(found)
+    return [one for one in networkx.strongly_connected_components(graph) if len(one) > 1]
+
+
 def _needed(needs: Mapping[str, Iterable[str]]) -> networkx.DiGraph[str]:
     return _graph(
         sorted(needs), {(other, name) for name, others in needs.items() for other in others if other in needs}

@@ -154,10 +154,14 @@ class Disconnect(Operation, kw_only=True, tag="disconnect container"):
 class Rejoin(Operation, kw_only=True, tag="reconnect container"):
     """Connect the running container to exactly the service's networks, with the service's addresses and aliases, and
     record the service's configuration. If that fails, the container keeps its networks. Raises NotFound, Conflict
-    (address in use), WrongState, and what a connection raises."""
+    (address in use), WrongState, and what a connection raises.
+
+    `together`: the (id, service) of other containers that change in the same step, all or none, because their
+    addresses go round in a circle. Their own operations follow, and find nothing left to do."""
 
     container_id: str
     service: DesiredService
+    together: tuple[tuple[str, DesiredService], ...] = ()
 
 
 class AwaitEnd(Operation, kw_only=True, tag="await end of container"):

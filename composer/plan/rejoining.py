@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from composer.plan import graph
 from composer.plan.observed import Snapshot
 from composer.plan.operations import Operation, Plan, Rejoin, Start, Stop
 from engine.spec.container import Attachment
@@ -13,12 +14,12 @@ Place = tuple[str, str]
 
 
 def order(plan: Plan, snapshot: Snapshot) -> None:
-    """Let operations that need a fixed address wait for the one that frees it. Two containers that exchange addresses
-    keep theirs: the first one finds its new address in use, as in Docker Compose."""
+    """Let operations that need a fixed address wait for the one that frees it. Containers that exchange addresses
+    change together."""
     rejoins = {op.container_id: op for op in plan.operations if isinstance(op, Rejoin)}
-    if not rejoins:
-        return
     stops = {op.container_id: op for op in plan.operations if isinstance(op, Stop)}
+    if not rejoins and not stops:
+        return
     freed: dict[Place, Rejoin | Stop] = {}
     for record in snapshot.containers:
         rejoin = rejoins.get(record.id)
@@ -29,14 +30,24 @@ def order(plan: Plan, snapshot: Snapshot) -> None:
             for address in (end.ipv4_address, end.ipv6_address):
                 if address and (end.network, address) not in kept:
                     freed[end.network, address] = leaving
-    for op in plan.operations:
-        if isinstance(op, Rejoin | Start) and op.service is not None:
-            for place in _fixed(op.service.container.networks):
-                before = freed.get(place)
-                if isinstance(op, Start) and isinstance(before, Stop):
-                    continue  # as in Docker Compose, where both are recreated side by side
-                if before is not None and before is not op and not _waits_for(plan, before, op.id):
-                    op.after = tuple(dict.fromkeys((*op.after, before.id)))
+    needed = {
+        op.id: [freed[place] for place in _fixed(op.service.container.networks) if freed.get(place, op) is not op]
+        for op in plan.operations
+        if isinstance(op, Rejoin | Start) and op.service is not None
+    }
+    circles = graph.circles({one.id: [before.id for before in needed[one.id]] for one in rejoins.values()})
+    for circle in circles:
+        first, *others = (one for one in rejoins.values() if one.id in circle)
+        first.together = tuple((one.container_id, one.service) for one in others)
+        first.after = tuple(dict.fromkeys(n for one in (first, *others) for n in one.after))
+        for one in others:
+            one.after = (first.id,)
+            needed[first.id] += needed.pop(one.id)
+    for number, befores in needed.items():
+        op = plan.operations[number]
+        for before in befores:
+            if not _waits_for(plan, before, number):
+                op.after = tuple(dict.fromkeys((*op.after, before.id)))
 
 
 def _fixed(networks: tuple[Attachment, ...]) -> Iterator[Place]:

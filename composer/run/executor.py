@@ -57,7 +57,7 @@ from composer.run.notifier import Notifier
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, HookLine, Note, Step
 from composer.run.turns import Turn
 from engine.errors import Conflict, EngineError, NotFound
-from engine.spec.container import ContainerSpec
+from engine.spec.container import ContainerSpec, Membership
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -275,9 +275,16 @@ class Executor:
             case Disconnect():
                 await changes.disconnect(operation.container_id, operation.network)
             case Rejoin():
-                service = operation.service
-                known = container_spec.configuration(service)
-                await changes.rejoin(operation.container_id, service.container.networks, known)
+                await changes.rejoin(
+                    [
+                        Membership(
+                            container_id=container_id,
+                            networks=service.container.networks,
+                            labels=container_spec.configuration(service),
+                        )
+                        for container_id, service in ((operation.container_id, operation.service), *operation.together)
+                    ]
+                )
             case Update():
                 await changes.limit(
                     operation.container_id, operation.resources, operation.restart, operation.host_config

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.spec.artifact import ArtifactFile, ArtifactKind
-from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Resources, Restart
+from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Membership, Resources, Restart
 from engine.spec.credentials import Credentials
 from engine.spec.image import (
     BuildSpec,
@@ -365,11 +365,10 @@ class Changes(Protocol):
         """Disconnect the container from a network, immediately if it runs. NotFound if it is not connected."""
         ...
 
-    async def rejoin(
-        self, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
-    ) -> ContainerRecord:
-        """Connect a container to exactly these networks, immediately if it runs, and replace labels. Connections that
-        do not change stay up. All or nothing: after an error the container has the networks and labels from before.
+    async def rejoin(self, changes: Sequence[Membership]) -> list[ContainerRecord]:
+        """Connect containers to exactly these networks, immediately if they run, and replace labels. Connections that
+        do not change stay up. All containers leave their networks before any joins one, so they can exchange
+        addresses. All or nothing: after an error the containers have the networks and labels from before.
         NotFound, Conflict (an address in use), WrongState, and the errors of connect."""
         ...
 

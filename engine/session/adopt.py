@@ -125,6 +125,19 @@ async def _resume_all(group: Group, keeper: KeeperClient) -> None:
                 await group.wiring.disconnect(container_id)
         elif current.state.status is Status.EXITED:
             group.replace(container_id, current.state)
+    await _complete_networks(group)
+
+
+async def _complete_networks(group: Group) -> None:
+    """Complete changes of networks that a crash cut short: together, because containers may exchange addresses, or, where
+    one cannot be completed, each on its own."""
+    alive = [one for one in group.records if group.running(one) is not None and one not in group.starting]
+    try:
+        await membership.complete(group, *alive)
+    except EngineError:  # a network may have been removed, or an address assigned to another container
+        for container_id in alive:
+            with contextlib.suppress(EngineError):
+                await membership.complete(group, container_id)
 
 
 def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[str]) -> bool:
@@ -250,8 +263,6 @@ async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -
         return
     found = endpoint.ordered(record.state.endpoints, record.spec.networks)
     await group.wiring.resume(record.id, record.state.ports, found)
-    with contextlib.suppress(EngineError):  # the network may have been removed, or the address assigned to another
-        await membership.complete(group, record.id)
 
 
 async def _reopen(group: Group, record: ContainerRecord) -> None:

@@ -7,7 +7,7 @@ spec.json records the networks that the container should have, its state those t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from engine.container import state as files
 from engine.errors import Conflict, EngineError, NotFound, WrongState
 from engine.net import bridge, endpoint, veth
 from engine.session.group import Group
-from engine.spec.container import Attachment, ContainerSpec
+from engine.spec.container import Attachment, ContainerSpec, Membership
 from engine.spec.network import NetworkRecord
 from engine.spec.state import ContainerRecord, Endpoint
 
@@ -37,7 +37,7 @@ async def connect(group: Group, container_id: str, attachment: Attachment) -> Co
     attachment = replace(attachment, network=network)
     _write(group, record, (*record.spec.networks, attachment))
     try:
-        return await complete(group, container_id)
+        return (await complete(group, container_id))[0]
     except EngineError:
         _write(group, group.record(container_id), record.spec.networks)
         raise
@@ -52,27 +52,29 @@ async def disconnect(group: Group, container_id: str, network: str) -> Container
     if len(left) == len(record.spec.networks):
         raise NotFound("network", network, hint=f"Container {record.spec.name} is not connected to it.")
     _write(group, record, left)
-    return await complete(group, container_id)
+    return (await complete(group, container_id))[0]
 
 
-async def rejoin(
-    group: Group, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
-) -> ContainerRecord:
+async def rejoin(group: Group, changes: Sequence[Membership]) -> list[ContainerRecord]:
     """See Changes.rejoin."""
     await group.cleaned()
-    record = group.changeable(container_id)
-    before = record.spec
-    if before.network_mode:
-        raise WrongState(f"container {before.name} cannot change networks: it has network_mode {before.network_mode}")
-    networks = tuple(replace(one, network=_name(group, one.network)) for one in networks)
-    known = {_known(group, one.network): _link(one) for one in before.networks}
-    anew = tuple(one.network for one in networks if known.get(one.network, _link(one)) != _link(one))
-    wanted = replace(before, networks=networks, labels={**before.labels, **labels})
+    before, wanted, anew = {}, {}, {}
+    for change in changes:
+        spec = group.changeable(change.container_id).spec
+        if spec.network_mode:
+            raise WrongState(f"container {spec.name} cannot change networks: it has network_mode {spec.network_mode}")
+        networks = tuple(replace(one, network=_name(group, one.network)) for one in change.networks)
+        known = {_known(group, one.network): _link(one) for one in spec.networks}
+        before[change.container_id] = spec
+        wanted[change.container_id] = replace(spec, networks=networks, labels={**spec.labels, **change.labels})
+        anew[change.container_id] = tuple(
+            one.network for one in networks if known.get(one.network, _link(one)) != _link(one)
+        )
     try:
-        return await _become(group, container_id, wanted, anew)
+        return await _become(group, wanted, anew)
     except EngineError:
         with contextlib.suppress(EngineError):
-            await _become(group, container_id, before, anew)
+            await _become(group, before, anew)
         raise
 
 
@@ -81,37 +83,58 @@ def _link(attachment: Attachment) -> Attachment:
     return replace(attachment, aliases=(), links=(), avoid=(), priority=0, gw_priority=0)
 
 
-async def _become(group: Group, container_id: str, spec: ContainerSpec, anew: tuple[str, ...]) -> ContainerRecord:
-    """Write the specification, then carry it out. `anew`: networks that the container leaves and joins again."""
-    if group.record(container_id).state.status.alive:
-        group.change(container_id, rejoining=anew)
-    _rewrite(group, group.record(container_id), spec)
-    return await complete(group, container_id)
+async def _become(
+    group: Group, specs: Mapping[str, ContainerSpec], anew: Mapping[str, tuple[str, ...]]
+) -> list[ContainerRecord]:
+    """Write the specifications, by container id, then carry them out. `anew`: networks that a container leaves and joins
+    again."""
+    for container_id, spec in specs.items():
+        if group.record(container_id).state.status.alive:
+            group.change(container_id, rejoining=anew[container_id])
+        _rewrite(group, group.record(container_id), spec)
+    return await complete(group, *specs)
 
 
-async def complete(group: Group, container_id: str) -> ContainerRecord:
-    """Put a running container on the networks that its specification has, and off all others."""
-    record = group.record(container_id)
-    if not record.state.status.alive:
-        return record
-    anew = record.state.rejoining
-    wanted = {_known(group, one.network): one for one in record.spec.networks}
-    found = list(record.state.endpoints)
-    gone = [one for one in found if one.network not in wanted or one.network in (anew or ())]
-    kept = {end.network for end in found if end not in gone}
-    new = [one for name, one in wanted.items() if name not in kept]
-    if not new and not gone and anew is None:
-        return record
+class _Change:
+    """What it takes to put a container on the networks that its specification has, and off all others."""
+
+    def __init__(self, group: Group, record: ContainerRecord) -> None:
+        self.record, state = record, record.state
+        self.wanted = {_known(group, one.network): one for one in record.spec.networks}
+        self.found = list(state.endpoints)
+        anew = state.rejoining or ()
+        self.gone = [one for one in self.found if one.network not in self.wanted or one.network in anew]
+        kept = {end.network for end in self.found if end not in self.gone}
+        self.new = [one for name, one in self.wanted.items() if name not in kept]
+        self.is_due = state.status.alive and bool(self.new or self.gone or state.rejoining is not None)
+
+    async def leave(self, group: Group) -> None:
+        for end in self.gone:
+            pid = self.record.state.pid
+            self.found = await group.wiring.detach(self.record.id, pid, end.network, self.found)
+
+    async def join(self, group: Group) -> None:
+        for one in self.new:
+            self.found.append(await group.wiring.attach(self.record.id, self.record.state.pid, one, self.found))
+
+
+async def complete(group: Group, *container_ids: str) -> list[ContainerRecord]:
+    """Put running containers on the networks that their specifications have, and off all others. All leave before any
+    joins, so they can exchange addresses."""
+    changes = [change for one in container_ids if (change := _Change(group, group.record(one))).is_due]
     try:
-        for end in gone:
-            found = await group.wiring.detach(container_id, record.state.pid, end.network, found)
-        for one in new:
-            found.append(await group.wiring.attach(container_id, record.state.pid, one, found))
+        for change in changes:
+            await change.leave(group)
+        for change in changes:
+            await change.join(group)
     except BaseException:
-        group.change(container_id, endpoints=tuple(found))
+        for change in changes:
+            group.change(change.record.id, endpoints=tuple(change.found))
         raise
-    found = [replace(end, aliases=wanted[end.network].aliases) for end in found]
-    return await _take_effect(group, record, found, gone)
+    for change in changes:
+        found = [replace(end, aliases=change.wanted[end.network].aliases) for end in change.found]
+        await _take_effect(group, change.record, found, change.gone)
+    return [group.record(one) for one in container_ids]
 
 
 def replug(group: Group, network: NetworkRecord) -> None:

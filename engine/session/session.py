@@ -38,7 +38,7 @@ from engine.session.build_network import BuildNetwork
 from engine.session.group import Group
 from engine.session.host_resolvers import HostResolvers
 from engine.session.keeper_link import KeeperLink
-from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Resources, Restart
+from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Membership, Resources, Restart
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.volume import store as volumes
@@ -168,10 +168,8 @@ class Session:
     async def disconnect(self, container_id: str, network: str) -> ContainerRecord:
         return await membership.disconnect(self._group, container_id, network)
 
-    async def rejoin(
-        self, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
-    ) -> ContainerRecord:
-        return await membership.rejoin(self._group, container_id, networks, labels)
+    async def rejoin(self, changes: Sequence[Membership]) -> list[ContainerRecord]:
+        return await membership.rejoin(self._group, changes)
 
     async def update(self, container_id: str, state: ContainerState) -> None:
         self._group.replace(container_id, state)

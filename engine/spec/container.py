@@ -56,6 +56,14 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     links: tuple[tuple[str, str], ...] = ()
 
 
+class Membership(Struct, frozen=True, kw_only=True):
+    """The networks that an existing container is to have. `labels` replace those of the same name."""
+
+    container_id: str
+    networks: tuple[Attachment, ...]
+    labels: dict[str, str] = {}
+
+
 class PortBinding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A published port. In a specification `host_port` may be "" (any free), "8080" or "8000-8010" (first free); in a
     state it is the bound port."""

@@ -10,7 +10,7 @@ import pytest
 from engine.errors import Conflict, InvalidSpec, NotFound, WrongState
 from engine.net import bridge
 from engine.session import membership
-from engine.spec.container import Attachment, PortBinding
+from engine.spec.container import Attachment, Membership, PortBinding
 from engine.spec.network import NetworkSpec, Pool
 
 
@@ -170,7 +170,7 @@ def test_new_connections_avoid_a_container_that_is_being_stopped(box, networks):
 
 
 def rejoin(box, record, *networks, **labels):
-    return box.do(box.session.rejoin(record.id, networks, labels))
+    return box.do(box.session.rejoin([Membership(container_id=record.id, networks=networks, labels=labels)]))[0]
 
 
 def test_rejoin_changes_only_what_differs(box, networks):
@@ -216,6 +216,50 @@ def test_a_refused_rejoin_leaves_the_container_as_it_was(box, networks):
     alone = box.start(network_mode="none")
     with pytest.raises(WrongState, match="network_mode none"):
         rejoin(box, alone, Attachment(network=b))
+
+
+def exchanged(records, network, *addresses):
+    return [
+        Membership(container_id=record.id, networks=(Attachment(network=network, ipv4_address=address),))
+        for record, address in zip(records, addresses, strict=True)
+    ]
+
+
+def addresses(box, records):
+    found = [end.ipv4_address for record in records for end in box.session.record(record.id).state.endpoints]
+    for record, address in zip(records, found, strict=True):
+        assert f"inet {address}/" in box.inside(record, "ip addr show eth0")
+    return found
+
+
+def test_containers_exchange_addresses(box):
+    """On a network that has no other free address."""
+    small = f"{box.group}s"
+    box.do(box.session.create_network(NetworkSpec(name=small, pools=(Pool(subnet="10.77.3.0/29"),))))
+    before = [f"10.77.3.{n}" for n in range(2, 7)]
+    records = [box.start(networks=(Attachment(network=small, ipv4_address=one),)) for one in before]
+    box.do(box.session.rejoin(exchanged(records, small, *before[1:], before[0])))
+    assert addresses(box, records) == [*before[1:], before[0]]
+    with pytest.raises(Conflict):
+        box.do(box.session.rejoin(exchanged(records[:2], small, before[0], before[4])))
+    assert addresses(box, records) == [*before[1:], before[0]]
+    assert asking(box, records[0], "ping", "-c1", "-W2", records[1].spec.name)[0] == 0
+
+
+def test_an_exchange_cut_short_by_a_crash_is_completed(box, networks, monkeypatch):
+    class Crash(BaseException):
+        pass
+
+    async def crash(*_):
+        raise Crash
+
+    a, _ = networks
+    records = [box.start(networks=(Attachment(network=a, ipv4_address=f"10.77.1.{n}"),)) for n in (8, 9)]
+    with monkeypatch.context() as patch, contextlib.suppress(Crash):
+        patch.setattr(membership._Change, "leave", crash)
+        box.do(box.session.rejoin(exchanged(records, a, "10.77.1.9", "10.77.1.8")))
+    box.do(box.session.adopt())
+    assert addresses(box, records) == ["10.77.1.9", "10.77.1.8"]
 
 
 @pytest.mark.parametrize("step", ["_rewrite", "complete", "_take_effect"])
