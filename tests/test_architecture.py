@@ -22,15 +22,19 @@ TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES}
 
 MAY_IMPORT = {
     "composer.model": ("engine.quantities",),
-    "composer.load": ("composer.cron", "composer.model", "engine.digest", "engine.git_environment", "engine.quantities"),
-    "composer.plan": ("composer.release", "engine.spec"),
+    "composer.load": (
+        "composer.cron", "composer.dependency_graph", "composer.model", "engine.digest", "engine.git_environment",
+        "engine.quantities",
+    ),
+    "composer.plan": ("composer.dependency_graph", "composer.release", "engine.spec"),
     "composer.plan.translate": (
-        "composer.model", "composer.plan", "composer.release", "engine.errors", "engine.image.reference", "engine.spec",
+        "composer.dependency_graph", "composer.model", "composer.plan", "composer.release", "engine.errors",
+        "engine.image.reference", "engine.spec",
     ),
     "composer.plan.lock": ("composer.plan", "engine.errors", "engine.image.reference", "engine.spec"),
-    "composer.plan.graph": ("composer.plan", "engine.spec"),
     "composer.compiled": ("engine.poll",),
     "composer.cron": (),
+    "composer.dependency_graph": (),
     "composer.detach": (),
     "composer.release": (),
     "composer.view": ("composer.plan.labels", "composer.plan.naming", "engine.spec"),
@@ -46,12 +50,14 @@ MAY_IMPORT = {
         "engine.kernel.process_title",
     ),
     "composer.serve": (
-        "engine.poll", "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
+        "engine.poll", "engine.temporary_directory",
+        "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
         "engine.spec", "engine.errors", "engine.paths",
     ),
     "composer.api": (),
     "composer.cli": (
         "engine.atomic", "composer.detach",
+        "composer.dependency_graph",
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
         "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore", "engine.quantities", "engine.poll",
     ),
@@ -67,6 +73,7 @@ MAY_IMPORT = {
     "engine.paths": ("engine.errors",),
     "engine.digest": (),
     "engine.directory_lock": (),
+    "engine.temporary_directory": ("engine.directory_lock", "engine.filetree"),
     "engine.git_environment": (),
     "engine.bounded_read": ("engine.errors",),
     "engine.background": ("engine.control",),
@@ -101,6 +108,7 @@ MAY_IMPORT = {
         "engine.bounded_read", "engine.image", "engine.registry", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.volume": (
+        "engine.directory_lock",
         "engine.filetree", "engine.image", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.net": (
@@ -119,7 +127,7 @@ MAY_IMPORT = {
         "engine.volume", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.build": (
-        "engine.directory_lock", "engine.git_environment",
+        "engine.directory_lock", "engine.git_environment", "engine.temporary_directory",
         "engine.atomic",
         "engine.bounded_read",
         "engine.control", "engine.filetree", "engine.ignore", "engine.quantities", "engine.poll",
@@ -205,7 +213,7 @@ def test_only_main_opens_the_engine():
 
 def test_only_one_file_imports_networkx():
     users = {module_of(path) for path in SOURCES if any(within(name, "networkx") for name in imports(path))}
-    assert {name for name in users if within(name, "composer")} <= {"composer.plan.graph"}
+    assert {name for name in users if within(name, "composer")} <= {"composer.dependency_graph"}
 
 
 LEAVES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from composer.plan import graph
+from composer.dependency_graph import cyclic_groups
 from composer.plan.observed import Snapshot
 from composer.plan.operations import Operation, Plan, Rejoin, Start, Stop
 from engine.spec.container import Attachment
@@ -35,9 +35,9 @@ def order(plan: Plan, snapshot: Snapshot) -> None:
         for op in plan.operations
         if isinstance(op, Rejoin | Start) and op.service is not None
     }
-    circles = graph.circles({one.id: [before.id for before in needed[one.id]] for one in rejoins.values()})
-    for circle in circles:
-        first, *others = (one for one in rejoins.values() if one.id in circle)
+    exchanges = cyclic_groups({one.id: [before.id for before in needed[one.id]] for one in rejoins.values()})
+    for exchange in exchanges:
+        first, *others = (one for one in rejoins.values() if one.id in exchange)
         first.together = tuple((one.container_id, one.service) for one in others)
         first.after = tuple(dict.fromkeys(n for one in (first, *others) for n in one.after))
         for one in others:

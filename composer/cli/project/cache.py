@@ -37,7 +37,7 @@ COARSE = 50_000_000
 """Nanoseconds within which two changes of a file may have the same time: a younger entry is not trusted."""
 
 _PARTS = (
-    *("load", "load/tree", "load/read", "load/read/interpolation", "load/merge", "load/resolve", "load/check"),
+    *(".", "load", "load/tree", "load/read", "load/read/interpolation", "load/merge", "load/resolve", "load/check"),
     *("load/check/schema", "model", "plan", "plan/translate"),
 )
 """Directories of the code that an entry depends on."""

@@ -71,7 +71,7 @@ def _start_order(tree: Any) -> list[str]:
     waits = {name: service.get("depends_on") or {} for name, service in tree["services"].items()}
     if not any(waits.values()):
         return []
-    from composer.plan.graph import CycleError, critical_path, waves
+    from composer.dependency_graph import CycleError, critical_path, waves
 
     lines = ["", "Start order:"]
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from itertools import chain, islice
 
+from composer.dependency_graph import CycleError, check_acyclic
 from composer.load.check import job_rules
-from composer.load.check.cycles import first_cycle
 from composer.load.errors import REPORTED, LoadError, did_you_mean
 from composer.load.resolve.structures import DEPLOY
 from composer.load.tree.nodes import Map, origin_at
@@ -270,12 +270,15 @@ class _Check:
                 yield self.wrong(("secrets", name), f'secret "{name}" must declare either `file` or `environment`')
 
     def cycles(self) -> list[LoadError]:
-        names = first_cycle(self.services, self.jobs)
-        if not names:
-            return []
-        section = "services" if names[-1] in self.services else "jobs"
-        text = " -> ".join([*names, names[0]])
-        return [self.wrong((section, names[-1], "depends_on", names[0]), f"dependency cycle detected: {text}")]
+        everything = {**self.services, **self.jobs}
+        needs = {name: everything[name].get("depends_on", ()) for name in everything}
+        try:
+            check_acyclic(needs)
+        except CycleError as error:
+            first, last = error.names[0], error.names[-1]
+            section = "services" if last in self.services else "jobs"
+            return [self.wrong((section, last, "depends_on", first), str(error))]
+        return []
 
 
 _RULES: tuple[Any, ...] = (

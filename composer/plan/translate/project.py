@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from composer.dependency_graph import CycleError
 from composer.model import Project
 from composer.plan.desired import Desired
-from composer.plan.graph import CycleError, order
 from composer.plan.problems import Problem, placed
+from composer.plan.start_order import order
 from composer.plan.translate.jobs import job
 from composer.plan.translate.keys import check
 from composer.plan.translate.networks import networks

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from composer.dependency_graph import CycleError
 from composer.plan.desired import Dependency, Desired, DesiredService
-from composer.plan.graph import CycleError, critical_path, order, waves
+from composer.plan.start_order import order
 from engine.spec.container import ContainerSpec
 
 
@@ -42,12 +43,6 @@ def test_the_order_is_topological(permutation, pairs):
     assert sorted(found) == [f"s{i}" for i in range(8)]
     assert all(found.index(need) < found.index(who) for who, need in edges)
     assert found == order(sorted(services, key=lambda one: one.name))
-
-
-def test_what_starts_together_and_what_takes_longest():
-    needs = {"web": ["api", "cache"], "api": ["db"], "cache": [], "db": [], "job": ["db", "elsewhere"]}
-    assert waves(needs) == [["cache", "db"], ["api", "job"], ["web"]]
-    assert critical_path(needs) == ["db", "api", "web"]
 
 
 def test_an_earlier_order_holds_while_no_edge_changes(monkeypatch):
