@@ -11,6 +11,7 @@ import os
 
 from composer.load.errors import REPORTED, LoadError, each, raise_all
 from composer.load.options import Environment, Loaded, LoadOptions
+from composer.load.project_name import normalised
 from composer.load.read import sources
 from composer.load.resolve import select
 from composer.load.tree.nodes import Map, Origin
@@ -202,8 +203,8 @@ def _name(options: LoadOptions, found: Sources, loaded: Loaded, reading: Reading
         return sources.checked_name(found.environment["COMPOSE_PROJECT_NAME"])
     name = name_in_files(options, found, loaded, reading)
     if name:
-        return sources.normalised_name(name) if options.normalize else name
-    return sources.normalised_name(os.path.basename(found.place))
+        return normalised(name) if options.normalize else name
+    return normalised(os.path.basename(found.place))
 
 
 def _no_file() -> LoadError:

@@ -10,7 +10,7 @@ from composer.view import lookup
 from composer.view.api_format import timestamp
 from composer.view.errors import Forbidden, InUse, Refusal, Unknown
 from composer.view.filters import Filters, matches
-from engine.spec.network import NetworkRecord, NetworkSpec
+from engine.spec.network import BUILD_NETWORK, NetworkRecord, NetworkSpec
 from engine.spec.state import ContainerRecord
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
 DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
 BUILT_IN = ("bridge", "host", "none")
-BUILDS = "composer-build"
-"""The network of builds, which exists only during builds."""
 TYPES = ("builtin", "custom")
 
 
 def every(engine: Engine) -> list[NetworkRecord]:
     """All networks, including the predefined ones."""
-    records = [record for record in engine.networks() if record.spec.name != BUILDS]
+    records = [record for record in engine.networks() if record.spec.name != BUILD_NETWORK]
     names = {record.spec.name for record in records}
     for name, driver in (("host", "host"), ("none", "null")):
         if name not in names:
@@ -103,7 +101,7 @@ def check_free(engine: Engine, name: str) -> None:
     """Check that a network can get this name. Raises Refusal, Forbidden, InUse."""
     if not name.strip():
         raise Refusal("invalid name: name is empty")
-    if name in (*BUILT_IN, BUILDS):
+    if name in (*BUILT_IN, BUILD_NETWORK):
         raise Forbidden(f"operation is not permitted on predefined {name} network")
     if any(record.spec.name == name for record in every(engine)):
         raise InUse(f"network with name {name} already exists")

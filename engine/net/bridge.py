@@ -23,6 +23,7 @@ from engine.errors import Conflict, EngineError, InvalidSpec
 from engine.net import held, ipam, options, preferences
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.published_ports import Port
+from engine.net.fixed_names import BRIDGE_PREFIX
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Link, Rtnetlink
@@ -243,7 +244,7 @@ def _record(db: sqlite3.Connection, spec: NetworkSpec, subnets: ipam.Subnets, mt
     """`mtu` is for networks that set none."""
     identifier = os.urandom(32).hex()
     wanted = spec.driver_opts.get(networkoptions.NAME, "")
-    bridge = wanted or f"cmp-{identifier[:11]}"
+    bridge = wanted or f"{BRIDGE_PREFIX}{identifier[:11]}"
     present = _find(wanted) if wanted else None
     if present and present.kind != "bridge":
         raise InvalidSpec(f"network {spec.name}: the link {wanted} exists but is not a bridge")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
+from engine.net.fixed_names import BRIDGE_PREFIX
 from engine.net.quick_dump import attributes, connected, dump
 from engine.spec.network import LAN_DRIVERS, NetworkRecord
 
@@ -47,7 +48,7 @@ def rivals(records: Sequence[NetworkRecord]) -> dict[str, str]:
             if one.family != family or (length < one.length and one.chosen) or not one.overlaps(length, destination):
                 continue
             name = _name(link)
-            if name != one.record.bridge and not name.startswith("cmp-"):
+            if name != one.record.bridge and not name.startswith(BRIDGE_PREFIX):
                 route = f"{socket.inet_ntop(family, destination)}/{length}"
                 found.setdefault(one.record.spec.name, f"{route} of link {name}")
     return found

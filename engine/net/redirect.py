@@ -13,11 +13,12 @@ from collections.abc import Iterable
 
 from engine.errors import OperationFailed
 from engine.net.firewall import netlink, probe
+from engine.net.fixed_names import TABLE_PREFIX
 from engine.net.rtnetlink import inside
 from engine.spec.container import PortBinding
 
 ADDRESS = "127.0.0.11"
-_TABLE = "composer-dns"
+_TABLE = f"{TABLE_PREFIX}dns"
 
 
 def wanted(ports: Iterable[PortBinding], exposed: Iterable[str]) -> bool:

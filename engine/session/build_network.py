@@ -16,11 +16,8 @@ from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import Attachment
-from engine.spec.network import NetworkSpec
+from engine.spec.network import BUILD_NETWORK, NetworkSpec
 from engine.store import Store
-
-NETWORK = "composer-build"
-"""It exists while a build needs it."""
 
 _ATTEMPTS = 5
 
@@ -81,11 +78,11 @@ class BuildNetwork:
 
     async def _plug(self, store: Store, container_id: str, pid: int, mode: str) -> None:
         if not mode:
-            await bridge.create(store, NetworkSpec(name=NETWORK))
+            await bridge.create(store, NetworkSpec(name=BUILD_NETWORK))
         elif bridge.get(store, mode) is None:
             raise InvalidSpec(f"build.network {mode!r}: no such network")
         wiring = Wiring(store)
-        plans = wiring.lease(container_id, (Attachment(network=mode or NETWORK),))
+        plans = wiring.lease(container_id, (Attachment(network=mode or BUILD_NETWORK),))
         self._links += [plan.endpoint.host_interface for plan in plans if plan.endpoint.host_interface]
         await wiring.connect(container_id, pid, plans)
 
@@ -101,7 +98,7 @@ class BuildNetwork:
         store = Store(self.roots)
         try:
             with contextlib.suppress(Conflict):
-                await removal.remove(store, NETWORK)
+                await removal.remove(store, BUILD_NETWORK)
         finally:
             store.close()
 

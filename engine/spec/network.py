@@ -10,6 +10,9 @@ LAN_DRIVERS = ("macvlan", "ipvlan")
 OVERLAY = "overlay"
 """The driver of networks that several hosts share."""
 
+BUILD_NETWORK = "composer-build"
+"""The network of builds. It exists while a build needs it."""
+
 
 class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One ipam.config entry; "" is chosen by the engine."""

@@ -6,6 +6,8 @@ import itertools
 import os
 from collections.abc import Mapping
 
+from composer.load.project_name import normalised
+
 STARTING = frozenset({"create", "up"})
 WITHOUT_START = frozenset({"--dry-run", "--help", "-h", "help", "version"})
 
@@ -14,8 +16,12 @@ def may_start(words: list[str], environ: Mapping[str, str]) -> bool:
     """Whether the command will probably start containers of a project that has no supervisor yet."""
     if STARTING.isdisjoint(words) or not WITHOUT_START.isdisjoint(words):
         return False
-    root = _value(words, "--run-root") or environ.get("COMPOSER_RUN_ROOT") or "/run/composer"
-    return not os.path.exists(f"{root}/{_project(words, environ)}/supervisor.sock")
+    from engine.paths import Roots  # few commands come here
+
+    if root := _value(words, "--run-root"):
+        environ = {**environ, "COMPOSER_RUN_ROOT": root}
+    roots = Roots.from_environment(environ, os.geteuid())
+    return not os.path.exists(roots.supervisor_socket(_project(words, environ)))
 
 
 def _project(words: list[str], environ: Mapping[str, str]) -> str:
@@ -25,8 +31,7 @@ def _project(words: list[str], environ: Mapping[str, str]) -> str:
         return given
     file = _value(words, "--file", "-f") or environ.get("COMPOSE_FILE", "")
     folder = _value(words, "--project-directory") or os.path.dirname(file) or "."
-    name = os.path.basename(os.path.abspath(folder)).lower()
-    return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "_-")).lstrip("_-")
+    return normalised(os.path.basename(os.path.abspath(folder)))
 
 
 def _value(words: list[str], *flags: str) -> str:

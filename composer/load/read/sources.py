@@ -7,6 +7,7 @@ import os
 from composer.load.errors import LoadError
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Environment, Inputs
+from composer.load.project_name import normalised
 from composer.load.read.remote import PREFIXES, fetched
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -24,8 +25,6 @@ OVERRIDE_NAMES = (
     "docker-compose.override.yaml",
 )
 STDIN = "-"
-
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 class NoFileError(LoadError):
@@ -242,18 +241,13 @@ def is_remote(path: str) -> bool:
     return path.startswith(PREFIXES)
 
 
-def normalised_name(name: str) -> str:
-    """The name reduced to the characters that a project name may have."""
-    return "".join(character for character in name.lower() if character in _NAME).lstrip("_-")
-
-
 def checked_name(name: str) -> str:
     """The name itself. Raises LoadError when it is not a valid project name."""
-    if normalised_name(name) != name:
+    if normalised(name) != name:
         raise LoadError(
             f'invalid project name "{name}": must consist only of lowercase alphanumeric characters, hyphens, and '
             "underscores as well as start with a letter or number",
             None,
-            f"such as {normalised_name(name)!r}" if normalised_name(name) else "",
+            f"such as {normalised(name)!r}" if normalised(name) else "",
         )
     return name

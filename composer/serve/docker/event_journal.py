@@ -21,8 +21,9 @@ import anyio
 from composer.serve.docker.life_events import Happening, Surroundings, deleted, ends_and_starts, number_of, probes
 from composer.serve.docker.outputs import Outputs
 from composer.view import lookup
-from composer.view.networks import BUILDS, BUILT_IN, every
+from composer.view.networks import BUILT_IN, every
 from engine.errors import EngineError
+from engine.spec.network import BUILD_NETWORK
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ class Observer:
         self._journal.container("kill", record, signal=str(number))
 
     def _network_names(self) -> dict[str, tuple[str, str]]:
-        records = [record for record in self._engine.networks() if record.spec.name not in (*BUILT_IN, BUILDS)]
+        records = [record for record in self._engine.networks() if record.spec.name not in (*BUILT_IN, BUILD_NETWORK)]
         return {record.id: (record.spec.name, record.spec.driver) for record in records}
 
     def _volume_names(self) -> dict[str, str]:

@@ -22,7 +22,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from engine.errors import EngineError
 from engine.net.firewall import (
     elements,
-    foreign,
     forwarding,
     legacy,
     native,
@@ -33,8 +32,10 @@ from engine.net.firewall import (
     userchain,
 )
 from engine.net.firewall.elements import Elements
+from engine.net.firewall.foreign import FIREWALLD_CHAINS
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.firewall.published_ports import Port
+from engine.net.fixed_names import FIREWALLD, IPTABLES_CHAIN, IPTABLES_TABLE
 from engine.net.rtnetlink import attributes
 from engine.paths import Roots
 from engine.readable import Readable
@@ -208,13 +209,15 @@ def _concerns(data: bytes, table: str) -> bool:
             kind &= 0xFF
             fields = attributes(data[offset + 20 : offset + length])
             name = netlink.name_of(fields.get(1, b""))
-            if name == foreign.FIREWALLD and _begins_anew(kind, fields):
+            if name == FIREWALLD and _begins_anew(kind, fields):
                 return True
             if name == table and kind in (netlink.DELTABLE, netlink.DELCHAIN, netlink.DELRULE):
                 return True
             if kind in (netlink.NEWCHAIN, netlink.DELRULE, netlink.NEWRULE):
                 chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
-                if (name, chain) == ("filter", "FORWARD") or (kind == netlink.NEWCHAIN and chain == userchain.NAME):
+                if (name, chain) == (IPTABLES_TABLE, IPTABLES_CHAIN) or (
+                    kind == netlink.NEWCHAIN and chain == userchain.NAME
+                ):
                     return True
         offset += max(16, (length + 3) & ~3)
     return False
@@ -223,5 +226,5 @@ def _concerns(data: bytes, table: str) -> bool:
 def _begins_anew(kind: int, fields: dict[int, bytes]) -> bool:
     """Whether firewalld creates its table, or creates or flushes one of its rejecting chains."""
     chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
-    changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in foreign.FIREWALLD_CHAINS
+    changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in FIREWALLD_CHAINS
     return kind == netlink.NEWTABLE or changed

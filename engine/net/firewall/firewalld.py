@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.errors import OperationFailed
-from engine.net.firewall import dbus, foreign
+from engine.net.firewall import dbus
+from engine.net.fixed_names import FIREWALLD
 
 ZONE = "composer"
 _POLICY = "composer-out"
@@ -107,5 +108,5 @@ def _connected(owner: int) -> Iterator[_Firewalld | None]:
 def _is_firewalld(process: int) -> bool:
     with contextlib.suppress(OSError):
         with open(f"/proc/{process}/comm") as file:
-            return process > 0 and file.read().strip() == foreign.FIREWALLD
+            return process > 0 and file.read().strip() == FIREWALLD
     return False

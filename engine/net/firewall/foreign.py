@@ -24,15 +24,12 @@ from engine.net.firewall.netlink import (
     rule,
     verdict,
 )
+from engine.net.fixed_names import BRIDGE_PREFIX, IPTABLES_CHAIN, IPTABLES_TABLE
 from engine.net.rtnetlink import attributes
 from engine.spec.network import NetworkRecord
 
-PREFIX = "cmp-"
-FIREWALLD = "firewalld"
-"""Name of firewalld's program and of its table."""
 FIREWALLD_CHAINS = "filter_FORWARD", "filter_INPUT"
 """firewalld's chains that end with a reject."""
-_TABLE, _CHAIN = "filter", "FORWARD"
 _KEYS = (6, 7)  # iifname, oifname
 
 
@@ -44,13 +41,13 @@ def admit(kernel: Nfnetlink, records: Iterable[NetworkRecord]) -> None:
         missing = [text for pair in map(_texts, names) for text in pair if not _has(present, text)]
         if missing:
             before = _last_refusal(kernel, family)
-            messages = [rule(_TABLE, _CHAIN, text, family=family, before=before) for text in missing]
-            kernel.do("add to", f"chain {_CHAIN}", messages, accept=(errno.ENOENT,))
+            messages = [rule(IPTABLES_TABLE, IPTABLES_CHAIN, text, family=family, before=before) for text in missing]
+            kernel.do("add to", f"chain {IPTABLES_CHAIN}", messages, accept=(errno.ENOENT,))
 
 
 def link_names(records: Iterable[NetworkRecord]) -> list[str]:
     """The prefix of our bridges' names, and the names that users chose."""
-    return [PREFIX, *sorted({one.bridge for one in records if not one.bridge.startswith(PREFIX)})]
+    return [BRIDGE_PREFIX, *sorted({one.bridge for one in records if not one.bridge.startswith(BRIDGE_PREFIX)})]
 
 
 def admit_to(kernel: Nfnetlink, table: str, chains: Sequence[str], names: Iterable[str]) -> None:
@@ -66,13 +63,13 @@ def admit_to(kernel: Nfnetlink, table: str, chains: Sequence[str], names: Iterab
 
 def dismiss(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
     """Remove the rules that `admit` added for bridges with custom names."""
-    if names := [record.bridge for record in records if not record.bridge.startswith(PREFIX)]:
+    if names := [record.bridge for record in records if not record.bridge.startswith(BRIDGE_PREFIX)]:
         _dismiss(kernel, names)
 
 
 def dismiss_all(kernel: Nfnetlink) -> None:
     """Remove all rules that `admit` added, except for bridges that still exist."""
-    _dismiss(kernel, [PREFIX])
+    _dismiss(kernel, [BRIDGE_PREFIX])
 
 
 def _dismiss(kernel: Nfnetlink, names: Sequence[str]) -> None:
@@ -80,8 +77,8 @@ def _dismiss(kernel: Nfnetlink, names: Sequence[str]) -> None:
     for family in (IPV4, IPV6):
         for handle, expressions in _rules(kernel, family):
             if shape(expressions) in ours:
-                gone = netlink.delete_rule(_TABLE, _CHAIN, handle, family=family)
-                kernel.do("remove from", f"chain {_CHAIN}", [gone], accept=(errno.ENOENT,))
+                gone = netlink.delete_rule(IPTABLES_TABLE, IPTABLES_CHAIN, handle, family=family)
+                kernel.do("remove from", f"chain {IPTABLES_CHAIN}", [gone], accept=(errno.ENOENT,))
 
 
 def _families(kernel: Nfnetlink) -> list[int]:
@@ -89,7 +86,7 @@ def _families(kernel: Nfnetlink) -> list[int]:
     found = []
     for family in (IPV4, IPV6):
         for one in kernel.objects(GETCHAIN, family=family):
-            ours = (name_of(one.get(1, b"")), name_of(one.get(3, b""))) == (_TABLE, _CHAIN)
+            ours = (name_of(one.get(1, b"")), name_of(one.get(3, b""))) == (IPTABLES_TABLE, IPTABLES_CHAIN)
             if ours and one[0] == bytes((family,)) and int.from_bytes(one.get(5, b"\1"), "big") == netlink.DROP:
                 found.append(family)
     return found
@@ -97,12 +94,14 @@ def _families(kernel: Nfnetlink) -> list[int]:
 
 def _texts(name: str) -> tuple[bytes, bytes]:
     """-i and -o NAME, or NAME+ for our prefix, in the form of iptables-nft, so that iptables-save can read them."""
-    value = name.encode() if name == PREFIX else name.encode() + b"\0"
+    value = name.encode() if name == BRIDGE_PREFIX else name.encode() + b"\0"
     accept = counter() + verdict(ACCEPT)
     return meta(_KEYS[0]) + compare(value) + accept, meta(_KEYS[1]) + compare(value) + accept
 
 
-def _rules(kernel: Nfnetlink, family: int, table: str = _TABLE, chain: str = _CHAIN) -> list[tuple[int, bytes]]:
+def _rules(
+    kernel: Nfnetlink, family: int, table: str = IPTABLES_TABLE, chain: str = IPTABLES_CHAIN
+) -> list[tuple[int, bytes]]:
     """(handle, expressions) of a chain."""
     body = netlink.text(1, table) + netlink.text(2, chain)
     found = []

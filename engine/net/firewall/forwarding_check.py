@@ -9,6 +9,7 @@ import contextlib
 import socket
 import struct
 
+from engine.net.fixed_names import BRIDGE_PREFIX, FIREWALLD, IPTABLES_CHAIN, IPTABLES_TABLE, TABLE_PREFIX
 from engine.net.quick_dump import attributes, connected, dump
 
 _NETFILTER = 12
@@ -37,9 +38,13 @@ def dropping() -> str:
             policy = int.from_bytes(fields.get(5, b"\1"), "big")
             if int.from_bytes(hook, "big") != _FORWARD or not hook or policy != _DROP or family not in _FAMILIES:
                 continue
-            if table.startswith("composer-") or table == "firewalld" or (table, chain) == ("filter", "FORWARD"):
+            if (
+                table.startswith(TABLE_PREFIX)
+                or table == FIREWALLD
+                or (table, chain) == (IPTABLES_TABLE, IPTABLES_CHAIN)
+            ):
                 continue
-            if not any(b"cmp-" in rule for _, rule in _dump(kernel, _GETRULE, _attribute(1, table))):
+            if not any(BRIDGE_PREFIX.encode() in rule for _, rule in _dump(kernel, _GETRULE, _attribute(1, table))):
                 return f"{_FAMILIES[family]} {table} {chain}"
     return ""
 

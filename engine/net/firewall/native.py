@@ -13,6 +13,7 @@ from engine.net.firewall.elements import Elements
 from engine.net.firewall.netlink import Element, Nfnetlink
 from engine.net.firewall.probe import GUARD
 from engine.net.firewall.published_ports import Port
+from engine.net.fixed_names import FIREWALLD, TABLE_PREFIX
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord
 
@@ -21,7 +22,7 @@ Owned = Sequence[tuple[str, Port]]
 
 
 def table(roots: Roots) -> str:
-    return f"composer-{digest.tag(roots.state)}"
+    return f"{TABLE_PREFIX}{digest.tag(roots.state)}"
 
 
 def is_there(kernel: Nfnetlink, roots: Roots) -> bool:
@@ -51,16 +52,16 @@ def remove_networks(
         else:
             drop(kernel, roots)
         tables = _tables(kernel)
-        if foreign.FIREWALLD in tables:
+        if FIREWALLD in tables:
             from engine.net.firewall import firewalld  # with a client of D-Bus, which few machines need
 
-            firewalld.dismiss((record.bridge for record in records), tables[foreign.FIREWALLD])
+            firewalld.dismiss((record.bridge for record in records), tables[FIREWALLD])
         forget()
 
 
 def drop(kernel: Nfnetlink, roots: Roots) -> None:
     kernel.do("remove table", table(roots), [netlink.delete_table(table(roots))], accept=(errno.ENOENT,))
-    if not any(name.startswith("composer-") and GUARD not in name for name in _tables(kernel)):
+    if not any(name.startswith(TABLE_PREFIX) and GUARD not in name for name in _tables(kernel)):
         foreign.dismiss_all(kernel)
         userchain.leave(kernel)
 
@@ -126,19 +127,19 @@ def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
     """Add the administrator's chains, and let other firewalls of the host accept our networks."""
     userchain.ask(kernel)
     foreign.admit(kernel, records)
-    owner = _tables(kernel).get(foreign.FIREWALLD)
+    owner = _tables(kernel).get(FIREWALLD)
     if owner is None:
         return
     from engine.net.firewall import firewalld  # with a client of D-Bus, which few machines need
 
     if not firewalld.admit((record.bridge for record in records), owner):
-        foreign.admit_to(kernel, foreign.FIREWALLD, foreign.FIREWALLD_CHAINS, foreign.link_names(records))
+        foreign.admit_to(kernel, FIREWALLD, foreign.FIREWALLD_CHAINS, foreign.link_names(records))
 
 
 def has_firewalld() -> bool:
     """Whether firewalld's table exists; its answers can take a while."""
     with Nfnetlink() as kernel:
-        return foreign.FIREWALLD in _tables(kernel)
+        return FIREWALLD in _tables(kernel)
 
 
 def _tables(kernel: Nfnetlink) -> dict[str, int]:
