@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def exclusive(folder: str) -> Iterator[None]:
-    """Lock a directory, and wait for others that have locked it. Raises OSError."""
+def exclusive(folder: str) -> Iterator[int]:
+    """Lock a directory, after waiting for others that have locked it. The block gets its descriptor. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        yield fd
     finally:
         os.close(fd)
 

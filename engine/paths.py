@@ -81,6 +81,11 @@ class Roots:
         return f"{self.state}/cache"
 
     @property
+    def builds(self) -> str:
+        """What builds keep besides images."""
+        return f"{self.cache}/build"
+
+    @property
     def groups(self) -> str:
         return f"{self.state}/groups"
 

@@ -21,7 +21,6 @@ from anyio import to_thread
 from anyio.abc import SocketAttribute, SocketStream
 
 from composer.release import VERSION
-from composer.serve import uploads
 from composer.serve.access import Access, scoped
 from composer.serve.docker.attach import Waiting
 from composer.serve.docker.event_journal import Journal, Observer
@@ -34,7 +33,9 @@ from composer.serve.http.request import Reply, Request
 from composer.serve.log import Log
 from composer.serve.routes import NEWEST, find, operation, version_of
 from composer.view.snapshot import Snapshots
+from engine import temporary_directory
 from engine.errors import EngineError
+from engine.paths import make_private
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -99,9 +100,15 @@ class Server:
 
         return Builds()
 
+    @property
+    def upload_folder(self) -> str:
+        """The directory of temporary directories for what build clients send."""
+        make_private(self.roots.builds)
+        return self.roots.builds
+
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""
-        uploads.sweep(self.roots)
+        temporary_directory.sweep(self.upload_folder)
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         async with anyio.create_task_group() as tasks:
             self.tasks = tasks

@@ -7,9 +7,9 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 
-from engine import quantities
+from engine import quantities, temporary_directory
 from engine.bounded_read import MIB, read_bytes
-from engine.build import digests, remote_context, reproducible, schedule, temporary
+from engine.build import digests, remote_context, reproducible, schedule
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache
 from engine.build.cache_exchange.entry import parse as parse_entry
@@ -135,8 +135,8 @@ class Builder:
             gc.replaced(self.images)
             trim(self.images, budget, later=True)
             rubbish.start_sweeping(self.images.layers.root)
-            digests.sweep(f"{self.images.store.roots.cache}/build")
-            temporary.sweep(f"{self.images.store.roots.cache}/build")
+            digests.sweep(self.images.store.roots.builds)
+            temporary_directory.sweep(self.images.store.roots.builds)
         return record
 
     def check(self) -> list[BuildWarning]:

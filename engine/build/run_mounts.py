@@ -98,7 +98,7 @@ class Mounts:
         return prepared
 
     def _folder(self) -> str:
-        path = f"{self._run.build.images.store.roots.cache}/build"
+        path = self._run.build.images.store.roots.builds
         make_private(path)
         return path
 

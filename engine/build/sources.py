@@ -8,8 +8,9 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 
+from engine import temporary_directory
 from engine.bounded_read import MIB, read_bytes
-from engine.build import temporary, view
+from engine.build import view
 from engine.build.context import SourceTree
 from engine.build.digests import Digests
 from engine.errors import BadReference, BuildFailed, OperationFailed, Unsupported
@@ -159,7 +160,7 @@ class Sources:
     @property
     def folder(self) -> str:
         """The directory for build data that is not part of an image."""
-        path = f"{self.images.store.roots.cache}/build"
+        path = self.images.store.roots.builds
         make_private(path)
         return path
 
@@ -167,8 +168,8 @@ class Sources:
     def temporary(self) -> str:
         """A directory for temporary files, removed at the build's end."""
         if not self._temporary:
-            self._temporary, lock = temporary.make(self.folder)
-            self._stack.callback(temporary.remove, self._temporary, lock)
+            self._temporary, lock = temporary_directory.make(self.folder)
+            self._stack.callback(temporary_directory.remove, self._temporary, lock)
         return self._temporary
 
     def empty(self) -> str:

@@ -94,7 +94,7 @@ def sweep(roots: Roots, cgroups: Cgroups, forget: Callable[[str], None] | None) 
             os.close(marker)
 
 
-def _alone(folder: str) -> AbstractContextManager[None]:
+def _alone(folder: str) -> AbstractContextManager[int]:
     """Prevent others from creating, sweeping and removing directories in `folder`: a directory without a locked file
     looks like a dead build's, even if its build is about to lock or remove it."""
     return directory_lock.exclusive(folder)

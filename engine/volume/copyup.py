@@ -9,10 +9,10 @@ The copy is made beside the volume's folder, where no container sees it, and mov
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 
+from engine import directory_lock
 from engine.errors import OperationFailed
 from engine.filetree import attributes
 from engine.filetree.copy import copy_tree
@@ -35,7 +35,9 @@ def copy_up(layers: Sequence[str], path: str, volume: VolumeRecord) -> None:
         if volume.spec.driver_opts:
             _into_mounted(layers, path, volume.mountpoint)
             return
-        with _locked(os.path.dirname(volume.mountpoint)) as folder:
+        with directory_lock.exclusive(
+            os.path.dirname(volume.mountpoint)
+        ) as folder:  # several containers may start at once
             names = os.listdir(folder)
             if _COPYING in names:
                 remove_at(folder, _COPYING)
@@ -45,17 +47,6 @@ def copy_up(layers: Sequence[str], path: str, volume: VolumeRecord) -> None:
                 _move_in(folder, volume.mountpoint)
     except OSError as error:
         raise OperationFailed.of("copy the image's files to", volume.mountpoint, error) from error
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[int]:
-    """The volume's own directory, locked for one copy at a time, because several containers may start at once."""
-    folder = os.open(path, DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        os.close(folder)
 
 
 @contextlib.contextmanager

@@ -87,10 +87,10 @@ def begun(api, content, length):
 def test_a_client_that_vanishes_leaves_nothing(api, roots):
     """During its upload, and during a step without output."""
     content = context(Dockerfile="FROM busybox\nRUN sleep 87654\n")
-    before = set(os.listdir(f"{roots.cache}/build"))
+    before = set(os.listdir(roots.builds))
 
     def uploads():
-        return {name for name in os.listdir(f"{roots.cache}/build") if name.startswith(".upload-")} - before
+        return {name for name in os.listdir(roots.builds) if name.startswith(".temporary-")} - before
 
     sock = begun(api, content[:512], 10**9)
     while not uploads():

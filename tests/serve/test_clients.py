@@ -150,5 +150,5 @@ def test_a_killed_server_leaves_its_containers_and_a_new_one_finds_all(roots, at
 
 def uploads(roots):
     with contextlib.suppress(FileNotFoundError):
-        return [name for name in os.listdir(f"{roots.cache}/build") if name.startswith(".upload-")]
+        return [name for name in os.listdir(roots.builds) if name.startswith(".temporary-")]
     return []

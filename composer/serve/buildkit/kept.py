@@ -27,7 +27,7 @@ _SECONDS = 48 * 3600.0
 def folder(roots: Roots, key: str, name: str) -> Iterator[str | None]:
     """The folder for the client's directory `name`, with the files of the last build with the client's `key`. None
     while another build uses it, and without a key."""
-    parent = f"{roots.cache}/build"
+    parent = roots.builds
     identity = hashlib.sha256(f"{key} {name}".encode("utf-8", "surrogateescape")).hexdigest()
     path = f"{parent}/{_PREFIX}{identity[:24]}"
     lock = _locked(path) if key else -1

@@ -16,7 +16,6 @@ from anyio import to_thread
 from msgspec import json, structs
 
 from composer.plan.translate.images import registry
-from composer.serve import uploads
 from composer.serve.buildkit import session, wire
 from composer.serve.buildkit.contexts import Brought, Contexts, mount_options
 from composer.serve.buildkit.definition import Source
@@ -31,6 +30,7 @@ from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
 from engine.spec.container import Ulimit
 from engine.spec.image import BuildSpec
+from engine.temporary_directory import temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ async def subrequest(
     """The answer to one of SUBREQUESTS, the option `requestid`. Raises Failed."""
     peer = await server.sessions.need(build.session_id)
     key = server.sessions.key(build.session_id)
-    with uploads.folder(server.roots) as folder, Contexts(server, peer, options, inputs, folder, key) as contexts:
+    with temporary(server.upload_folder) as folder, Contexts(server, peer, options, inputs, folder, key) as contexts:
         spec = _spec(options, build, await contexts.bring())
         try:
             if options["requestid"] == "frontend.lint":
@@ -149,7 +149,10 @@ async def solve(
     peer = await server.sessions.need(build.session_id)
     try:
         key = server.sessions.key(build.session_id)
-        with uploads.folder(server.roots) as folder, Contexts(server, peer, options, inputs, folder, key) as contexts:
+        with (
+            temporary(server.upload_folder) as folder,
+            Contexts(server, peer, options, inputs, folder, key) as contexts,
+        ):
             spec = _spec(options, build, await contexts.bring())
             name = options.get("filename") or "Dockerfile"
             async with _agents(peer, spec, folder) as sockets:

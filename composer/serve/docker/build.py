@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from composer.serve import uploads
 from composer.serve.docker import body
 from composer.serve.docker.create import host_entry
 from composer.serve.docker.registries import several
@@ -26,6 +25,7 @@ from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
 from engine.spec.container import Resources, Ulimit
 from engine.spec.image import BuildSpec
+from engine.temporary_directory import temporary
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -47,7 +47,7 @@ async def build(server: Server, request: Request, exchange: Exchange) -> None:
     if request.query("version") == "2":
         raise BadRequest("BuildKit is served at /grpc and /session, not at /build: use a client that speaks it there")
     reporter, cancellation = Reporter(exchange), Cancellation()
-    with uploads.folder(server.roots) as folder:
+    with temporary(server.upload_folder) as folder:
         spec = _spec(server, request, folder)
         if not request.query("remote"):
             await upload(request, lambda fd: _unpack(server, fd, folder))

@@ -1,5 +1,5 @@
-"""Directories for what builds fetch or unpack, beside their caches. Each is locked as long as its build lives; later builds
-remove those of killed ones.
+"""Directories for what builds fetch, unpack or are sent. Each is locked as long as its build lives; later builds remove those of
+killed ones.
 
 <cache>/build/.temporary-<random>/
 """
@@ -9,11 +9,24 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 
 from engine import directory_lock
 from engine.filetree.remove import remove as remove_tree
 
 _PREFIX = ".temporary-"
+
+
+@contextlib.contextmanager
+def temporary(folder: str) -> Iterator[str]:
+    """A new directory in `folder`, which must exist; only its owner can enter it. It is removed at the end of the block. Raises
+    OSError."""
+    path, lock = make(folder)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):  # a later sweep tries again
+            remove(path, lock)
 
 
 def make(folder: str) -> tuple[str, int]:
@@ -26,6 +39,7 @@ def make(folder: str) -> tuple[str, int]:
 
 
 def remove(path: str, lock: int) -> None:
+    """Remove a directory and release its lock. Raises OSError."""
     try:
         remove_tree(path)
     finally:
