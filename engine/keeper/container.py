@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from engine.keeper import early_exit, exit_record, first_process, pipes
 from engine.keeper.life import Life, State
 from engine.keeper.protocol import Channel, Message
-from engine.keeper.script.script import Unscripted
+from engine.keeper.script.recording import Unscripted
 from engine.keeper.script.start import Start
 from engine.keeper.streams import Streams
 from engine.kernel import calls

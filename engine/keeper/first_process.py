@@ -21,7 +21,7 @@ def begin(bundle: Bundle, ends: dict[str, int]) -> tuple[Start, Channel] | None:
     something."""
     ours, theirs = setup.channel_pair()
     try:
-        return Start(bundle, ours, theirs, ends), ours
+        return Start(bundle, theirs, ends), ours
     except Exception:
         ours.close()
         return None

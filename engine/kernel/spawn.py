@@ -11,7 +11,7 @@ import signal
 import struct
 
 from engine.errors import OperationFailed
-from engine.kernel import flags
+from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ class Spawner:
         empty, arguments = ctypes.addressof(self._kept[0]), ctypes.addressof(self._kept[1])
         # An empty path, argv, and an environment without variables, which ends as argv does.
         self._words = (empty, arguments, arguments + 8)
-        self._signals = signal.valid_signals()
 
     def spawn(self, bits: int, descriptors: list[int]) -> tuple[int, int]:
         """Start a child in new namespaces (`bits` of clone(2)), with these as its descriptors 0, 1 …, at most five.
@@ -70,11 +69,11 @@ class Spawner:
             pidfd = ctypes.c_int(-1)
             everything = bits | flags.CLONE_PIDFD | _CLONE_VM | _CLONE_VFORK
             clone = struct.pack("=11Q", everything, ctypes.addressof(pidfd), 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, 0)
-            before = signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
+            before = calls.mask_signals()
             try:
                 pid = self._spawn(clone, len(clone), start)
             finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                calls.mask_signals(before)
         finally:
             for fd in high:
                 os.close(fd)

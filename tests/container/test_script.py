@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StartFailed
-from engine.keeper.script import script as script_module
-from engine.keeper.script.script import Script, Unscripted
+from engine.keeper.script import recording as recording_module
+from engine.keeper.script.recording import Recording, Unscripted
 from engine.spec.container import Device, Mount, Ulimit
 
 LOOK = r"""
@@ -133,15 +133,14 @@ def test_nobody_has_a_copy_of_the_keeper_or_its_descriptors(box):
 
 
 def test_a_script_has_its_limits():
-    script = Script()
+    recording = Recording()
     with pytest.raises(Unscripted):
-        script.data(bytes(1 << 30))
+        recording.data(bytes(1 << 30))
     with pytest.raises(Unscripted):
-        script.call("chdir", "a\0b")
+        recording.call("chdir", "a\0b")
     with pytest.raises(Unscripted):
         for _ in range(2000):
-            script.call("setsid")
-    script.close()
+            recording.call("setsid")
 
 
 def test_many_variables_and_arguments(box):
@@ -162,7 +161,7 @@ def test_numbers_are_those_of_the_kernels_headers(machine):
     if not path.exists():
         pytest.skip("no headers of the kernel")
     told = dict(re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", path.read_text(), flags=re.MULTILINE))
-    numbers = dict(zip(script_module._NAMES, script_module._NUMBERS[machine], strict=True))
+    numbers = dict(zip(recording_module._NAMES, recording_module._NUMBERS[machine], strict=True))
     assert numbers == {name: int(told[name]) for name in numbers}
 
 

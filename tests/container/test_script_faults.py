@@ -18,6 +18,7 @@ from engine.errors import StartFailed
 from engine.keeper.keeper import Keeper
 from engine.keeper.protocol import Channel
 from engine.keeper.requests import handle
+from engine.keeper.script.recording import Recording
 from engine.keeper.script.script import Script
 from engine.session.start import _write_bundle
 from engine.spec.container import Mount
@@ -286,10 +287,11 @@ def test_a_container_that_has_ended_is_no_object(tmp_path):
 
 
 def test_a_script_that_is_closed_keeps_nothing():
-    script = Script()
-    script.pause(4)
-    script.demand(script.answer, 1, 1, refused=lambda _: Exception())
-    script.publish()
+    script, recording = Script(), Recording()
+    recording.pause(4)
+    recording.demand(recording.answer, 1, 1, refused=lambda _: Exception())
+    script.publish(recording)
+    del recording
     ended = weakref.ref(script)
     gc.disable()
     try:
@@ -308,13 +310,14 @@ while os.open("/dev/null", os.O_RDWR) < 10:
 from engine.kernel.sealed_memory import sealed
 from engine.kernel.spawn import Spawner
 from engine.keeper.script.run_program import PROGRAMS
+from engine.keeper.script.recording import Recording
 from engine.keeper.script.script import CHANNEL, Script
 os.dup2(sealed("composer-start", PROGRAMS), place)
 spawner = Spawner(place, "composer-start")
-script = Script()
-script.call("write", 1, b"told", 4)
-script.pause(CHANNEL)
-script.publish()
+script, recording = Script(), Recording()
+recording.call("write", 1, b"told", 4)
+recording.pause(CHANNEL)
+script.publish(recording)
 ours, theirs = socket.socketpair()
 pid, _ = spawner.spawn(0, [0, 1, 2, script.fd, theirs.fileno()])
 ours.close(), theirs.close()
@@ -360,9 +363,9 @@ def test_programs_in_memory_may_be_forbidden():
 
 def test_no_memory_for_a_script_is_an_error(monkeypatch):
     """It may happen at any point; with a mapping, the keeper would have died of SIGBUS."""
-    script = Script()
-    script.call("setsid")
+    script, recording = Script(), Recording()
+    recording.call("setsid")
     monkeypatch.setattr(os, "pwrite", lambda fd, content, place: len(content) // 2)
     with pytest.raises(OSError, match="No space left"):
-        script.publish()
+        script.publish(recording)
     script.close()

@@ -15,7 +15,8 @@ import struct
 
 from engine.keeper.child.direct import LEVELS
 from engine.keeper.protocol import framed
-from engine.keeper.script.script import ABSENT, ANY, CHANNEL, NOTE, SCRIPT, Script, Unscripted
+from engine.keeper.script.recording import ABSENT, ANY, NOTE, Recording, Unscripted
+from engine.keeper.script.script import CHANNEL, SCRIPT
 from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
@@ -42,9 +43,9 @@ _NEAR = frozenset(
 class Recorded:
     """A Kernel (child/kernel.py). The descriptors that it returns stand for those that the process will have."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
-        self._call = script.call
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._call = recording.call
 
     def take_descriptors(self) -> None:
         """Close the script and make the channel close-on-exec, once the process has mapped its script."""
@@ -62,11 +63,11 @@ class Recorded:
     def open_or_make(self, root: int, path: str, how: int, make: Callable[[], None] | None) -> int:
         if make is None:
             return self._openat2(root, path, how, _INSIDE)
-        mark = self._script.mark
+        mark = self._recording.mark
         found = self._openat2(root, path, how, _INSIDE, allowed=(errno.ENOENT, 0))
         make()
         self._openat2(root, path, how, _INSIDE, into=found)
-        self._script.optional(mark)
+        self._recording.optional(mark)
         return found
 
     def _openat2(
@@ -234,7 +235,7 @@ class Recorded:
         self._call("capset", *calls.capability_words(effective, permitted, inheritable))
 
     def seccomp(self, program: bytes) -> None:
-        described = struct.pack("=HxxxxxxQ", len(program) // 8, self._script.data(program))
+        described = struct.pack("=HxxxxxxQ", len(program) // 8, self._recording.data(program))
         self._call("seccomp", _SET_MODE_FILTER, 0, described)
 
     def reset_signals(self) -> None:
@@ -248,34 +249,34 @@ class Recorded:
     ) -> None:
         words = self._pointers(arguments)
         environment = self._pointers([f"{name}={value}" for name, value in variables.items()])
-        self._script.milestone()
+        self._recording.milestone()
         for path in paths:
             self._call("execve", path, words, environment, allowed=(errno.ENOENT, errno.ENOTDIR), flags=NOTE)
-        self._script.demand(words, 0, 1, refused=refused)
+        self._recording.demand(words, 0, 1, refused=refused)
 
     def _pointers(self, texts: list[str]) -> int:
-        return self._script.data(struct.pack(f"={len(texts) + 1}Q", *map(self._script.text, texts), 0))
+        return self._recording.data(struct.pack(f"={len(texts) + 1}Q", *map(self._recording.text, texts), 0))
 
     # ── checks ──────────────────────────────────────────────────────────────────────
 
     def demand_filesystem(self, fd: int, magic: int, wrong: Callable[[], Exception], *, other: bool = False) -> None:
-        found = self._script.answer
+        found = self._recording.answer
         self._call("fstatfs", fd, found)
-        self._script.demand(found, -1, magic, equal=not other, refused=lambda _: wrong())
+        self._recording.demand(found, -1, magic, equal=not other, refused=lambda _: wrong())
 
     def demand_null(self, fd: int, wrong: Callable[[], Exception], *, path: str = "") -> None:
-        found = self._script.answer
+        found = self._recording.answer
         how = flags.AT_EMPTY_PATH if not path else _NO_FOLLOW
         self._call("statx", fd, path, how, 0x7FF, found)
         # struct statx: stx_gid and stx_mode; stx_rdev_major and stx_rdev_minor
-        self._script.demand(found + 24, 0o170000 << 32, stat.S_IFCHR << 32, refused=lambda _: wrong())
-        self._script.demand(found + 128, -1, 1 | 3 << 32, refused=lambda _: wrong())
+        self._recording.demand(found + 24, 0o170000 << 32, stat.S_IFCHR << 32, refused=lambda _: wrong())
+        self._recording.demand(found + 128, -1, 1 | 3 << 32, refused=lambda _: wrong())
 
     def demand_inside(self, wrong: Callable[[], Exception]) -> None:
-        where = self._script.data(bytes(4096))
+        where = self._recording.data(bytes(4096))
         self._call("getcwd", where, 4096)
         # "(unreachable)": a leaked host directory, CVE-2024-21626
-        self._script.demand(where, 0xFF, ord("/"), refused=lambda _: wrong())
+        self._recording.demand(where, 0xFF, ord("/"), refused=lambda _: wrong())
 
     def is_folder(self, fd: int, expected: bool) -> bool:
         del fd
@@ -296,33 +297,33 @@ class Recorded:
     # ── the keeper ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, message: Report, descriptors: tuple[int, ...] = ()) -> None:
-        script = self._script
+        recording = self._recording
         frame = framed(message, descriptors)
-        vector = script.data(struct.pack("=QQ", script.data(frame), len(frame)))
+        vector = recording.data(struct.pack("=QQ", recording.data(frame), len(frame)))
         control = size = 0
         if descriptors:
             length = 16 + 4 * len(descriptors)
             size = (length + 7) & ~7
-            control = script.data(struct.pack("=Qii", length, socket.SOL_SOCKET, _SCM_RIGHTS) + bytes(size - 16))
+            control = recording.data(struct.pack("=Qii", length, socket.SOL_SOCKET, _SCM_RIGHTS) + bytes(size - 16))
             for number, descriptor in enumerate(descriptors):
-                script.store(control + 16 + 4 * number, descriptor)
+                recording.store(control + 16 + 4 * number, descriptor)
         self._call("sendmsg", CHANNEL, struct.pack("=QQQQQQQ", 0, 0, vector, 1, control, size, 0), socket.MSG_NOSIGNAL)
 
     def refused(self, meaning: Callable[[int], Exception]) -> _Meaning:
-        return _Meaning(self._script, meaning)
+        return _Meaning(self._recording, meaning)
 
 
 class _Meaning:
     """A context manager: the error to report for a failed operation inside."""
 
-    def __init__(self, script: Script, meaning: Callable[[int], Exception]) -> None:
-        self._script, self._meaning = script, meaning
+    def __init__(self, recording: Recording, meaning: Callable[[int], Exception]) -> None:
+        self._recording, self._meaning = recording, meaning
 
     def __enter__(self) -> None:
-        self._script.meaning = self._meaning
+        self._recording.meaning = self._meaning
 
     def __exit__(self, *error: object) -> None:
-        self._script.meaning = None
+        self._recording.meaning = None
 
 
 def _owner(uid: int, gid: int) -> tuple[int, int]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 
 from engine.errors import EngineError, OperationFailed
 from engine.keeper import pipes
-from engine.keeper.child import identity, namespaces, process, steps
+from engine.keeper.child import identity, process, steps
 from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
+from engine.keeper.script import shapes
 from engine.keeper.script.recorded import Recorded
+from engine.keeper.script.recording import Unscripted
 from engine.keeper.script.run_program import PROGRAMS
-from engine.keeper.script.script import CHANNEL, Script, Unscripted
-from engine.kernel import calls, flags
+from engine.keeper.script.script import CHANNEL, Script
+from engine.kernel import flags
 from engine.kernel.sealed_memory import sealed
 from engine.kernel.spawn import Spawner
 
@@ -36,41 +37,22 @@ class Start:
     """Creates the process, which pauses once it has reported ready. Raises Unscripted if only a fork of the keeper can
     start this container. After any exception there is no process."""
 
-    def __init__(self, bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int]) -> None:
-        if reason := steps.only_directly(bundle):
-            raise Unscripted(reason)
-        self._progress = Progress(bundle, pipes.numbers(ends), CHANNEL)
+    def __init__(self, bundle: Bundle, theirs: Channel, ends: dict[str, int]) -> None:
+        self._bundle, self._streams = bundle, pipes.numbers(ends)
+        self._recording, data = shapes.recorded(bundle, self._streams)
         spawner = _spawning()
         self._script = Script()
-        self._kernel = Recorded(self._script)
         try:
-            # The operations that take the process a while, mostly namespaces; meanwhile we record the rest.
-            self._kernel.take_descriptors()
-            namespaces.make(self._kernel, self._progress)
-            self._record(steps.BEGIN)
-            self._script.publish()
+            self._script.publish(self._recording, data)
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             try:
                 streams = [ends.get(name, null) for name in pipes.NAMES]
                 self.pid, self.pidfd = spawner.spawn(flags.CLONE["pid"], [*streams, self._script.fd, theirs.fileno()])
             finally:
                 os.close(null)
-            try:
-                self._record(steps.PREPARE + steps.ENTER)
-                self._script.go_on()
-                ours.send({"event": "go"})
-            except BaseException:
-                calls.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-                os.close(self.pidfd)
-                raise
         except BaseException:
             self._script.close()
             raise
-
-    def _record(self, wanted: tuple[steps.Step, ...]) -> None:
-        """Record these steps, with a pause at the end."""
-        steps.carry_out(wanted, self._kernel, self._progress)
-        self._script.pause(CHANNEL)
 
     @property
     def broken(self) -> bool:
@@ -80,11 +62,14 @@ class Start:
 
     def proceed(self) -> Failure | None:
         """Record the rest once the process is ready. Returns the failure if that is not possible. Raises Unscripted."""
-        settings = self._progress.bundle["process"]
+        settings = self._bundle["process"]
+        progress = Progress(self._bundle, self._streams, CHANNEL)
         try:
             root = identity.root_of(self.pid)
-            self._progress.who = identity.resolve(settings["user"], settings["groups"], root, quick=True)
-            steps.carry_out(steps.FINISH, self._kernel, self._progress)
+            progress.who = identity.resolve(settings["user"], settings["groups"], root, quick=True)
+            recording = self._recording.copy()
+            steps.carry_out(steps.FINISH, Recorded(recording), progress)
+            self._script.publish(recording)
             self._script.go_on()
         except EngineError as error:
             return _failure(error)
