@@ -331,6 +331,11 @@ class Engine:
                 wanted=platform,
             )
 
+    def relay_image(self) -> str:
+        from engine.image.relay.relay_image import relay_image
+
+        return relay_image(self._images)
+
     def prune_images(
         self, image_ids: Sequence[str] = (), cache_keys: Sequence[str] = (), *, preview: bool = False
     ) -> Freed:

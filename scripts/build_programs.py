@@ -21,7 +21,7 @@ FLAGS = (
     "-no-pie -fcf-protection=none -Wall -Wextra -Werror -Wl,--build-id=none -Wl,-z,noexecstack"
 ).split()
 PACKED = ["-Wl,-n"]
-LAYOUT = {"relay.c": ["-Wl,-z,noseparate-code"]}
+LAYOUT = {name: ["-Wl,-z,noseparate-code"] for name in ("relay.c", "forward.c")}
 """How the linker places sections: packed, unless the program has data, which must not be executable."""
 
 

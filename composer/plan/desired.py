@@ -50,10 +50,13 @@ class PreStart(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An external program that provides a service in place of containers, and its options."""
+    """An external program that provides a service in place of containers, and its options. `image`: the image that the
+    service names or builds, "" for none; `named`: the files give its name."""
 
     type: str
     options: dict[str, tuple[str, ...]] = {}
+    image: str = ""
+    named: bool = False
 
 
 class DesiredModel(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -74,19 +74,31 @@ class Shared:
                 self._volume(key, volume.spec, external=volume.external)
 
     def drop_renamed(self) -> None:
-        """Remove networks that were renamed in the files, after the plan has moved all their containers. Volumes are
-        kept, because they contain data."""
+        """Remove networks that were renamed in the files, and those of relays that are not needed any more, after the plan
+        has moved all their containers. Volumes are kept, because they contain data."""
         moved = {op.container_id: op.id for op in self._plan.operations if isinstance(op, Remove | Rejoin)}
         names = {key: one.spec.name for key, one in self._desired.networks.items() if not one.external}
         for name, record in sorted(self._snapshot.networks.items()):
             given = record.spec.labels
-            now = names.get(given.get(labels.NETWORK, ""), name)
-            if now == name or given.get(labels.PROJECT) != self._snapshot.project:
+            if given.get(labels.PROJECT) != self._snapshot.project:
+                continue
+            if labels.RELAY_NETWORK in given:
+                now, cause = "", "its provider publishes no endpoint"
+                if self._is_joined(name):
+                    continue
+            else:
+                now = names.get(given.get(labels.NETWORK, ""), name)
+                cause = f"it is now called {now}"
+            if now == name:
                 continue
             users = [c.id for c in self._snapshot.containers if any(a.network == name for a in c.spec.networks)]
             if all(user in moved for user in users):
                 after = tuple(moved[user] for user in users)
-                self._plan.add(RemoveNetwork, name, f"it is now called {now}", after=after)
+                self._plan.add(RemoveNetwork, name, cause, after=after)
+
+    def _is_joined(self, network: str) -> bool:
+        services = self._desired.services.values()
+        return any(joined.network == network for service in services for joined in service.container.networks)
 
     def _reach(self, service: DesiredService) -> None:
         """Warn about published ports that cannot be reached."""

@@ -230,6 +230,11 @@ class Images(Protocol):
         InvalidSpec."""
         ...
 
+    def relay_image(self) -> str:
+        """The name of the image of the program that forwards connections to the endpoints of provided services. The image is
+        created if it does not exist."""
+        ...
+
     def prune_images(
         self, image_ids: Sequence[str] = (), cache_keys: Sequence[str] = (), *, preview: bool = False
     ) -> Freed:

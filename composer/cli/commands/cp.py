@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import select
+from composer.cli.project.containers import check_process, select
 from composer.cli.render.progress import State
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def run(context: Context, args: Args) -> int:
         raise CommandError(
             f'no container found for service "{service}"' + (f" at index {args.index}" if args.index else "")
         )
+    check_process(records[0], "cp")
     if from_service:
         with context.progress("copy") as progress, _shown(progress, records[0], source, target, out=True):
             copy_from(context, records[0], source, target, follow=args.follow_link, archive=args.archive)

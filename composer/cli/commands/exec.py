@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import one
+from composer.cli.project.containers import check_process, one
 from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def wants_tty(args: Args, *, interactive: bool) -> bool:
 def run(context: Context, args: Args) -> int:
     service, *command = args.positional
     record = one(context, service, args.index)
+    check_process(record, "exec")
     tty = not args.detach and wants_tty(args, interactive=args.interactive)
     if args.workdir and not args.workdir.startswith("/"):
         raise CommandError(f'the working directory "{args.workdir}" is invalid: it needs to be an absolute path', 128)

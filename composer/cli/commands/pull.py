@@ -32,8 +32,9 @@ def run(context: Context, args: Args) -> int:
     if args.policy not in ("", "missing", "always"):
         raise UsageError(f'invalid --policy option "{args.policy}", expected missing or always')
     from composer.cli.project.acquire import pull_services
+    from composer.cli.project.external_programs import pull_provided
 
-    return pull_services(
+    code = pull_services(
         context,
         args.positional,
         dependencies=args.include_deps,
@@ -42,3 +43,5 @@ def run(context: Context, args: Args) -> int:
         policy=args.policy,
         quiet=args.quiet,
     )
+    pull_provided(context, args.positional, dependencies=args.include_deps, policy=args.policy)
+    return code

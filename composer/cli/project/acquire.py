@@ -114,7 +114,7 @@ def _images_of(desired: Desired, names: Iterable[str]) -> Iterator[DesiredServic
     """The services, and for each pre_start hook with its own image, the service with that image."""
     for name in names:
         service = desired.services[name]
-        if service.provider is not None:
+        if service.provider is not None and service.build is None:
             continue
         yield service
         for hook in service.pre_start:

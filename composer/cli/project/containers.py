@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.plan.labels import PROJECT, is_hook, is_oneoff, number_of, service_of
+from composer.plan.labels import PROJECT, RELAY, is_hook, is_oneoff, number_of, service_of
 from engine.spec.state import ContainerRecord
 
 if TYPE_CHECKING:
@@ -53,3 +53,12 @@ def one(context: Context, service: str, index: int) -> ContainerRecord:
     if running:
         return running[0]
     raise CommandError(f'service "{service}" is not running' + (f" container #{index}" if index else ""))
+
+
+def check_process(record: ContainerRecord, what: str) -> None:
+    """Raises CommandError for a relay: it has no process of the service that a command could act on."""
+    if RELAY in record.spec.labels:
+        raise CommandError(
+            f'service "{service_of(record)}" is managed by a provider: its container is a network relay and does not '
+            f"support {what}"
+        )

@@ -118,13 +118,16 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
         from composer.cli.project.trust import check_trust
 
         check_trust(context, desired, (*names, *jobs), agreed=wanted.recreate_volumes)
+    external = any(one.provider is not None or one.models for one in desired.services.values())
+    if external:
+        from composer.cli.project.external_programs import supplied, to_build
+
+        built = to_build(context, desired, names, build=images.build)
     ensure_images(context, desired, names, images)
     for job in jobs:
         _ensure_job_images(context, desired, names, job, images)
-    if any(one.provider is not None or one.models for one in desired.services.values()):
-        from composer.cli.project.external_programs import supplied
-
-        desired = supplied(context, desired, names, provided=wanted.action == "up")
+    if external:
+        desired = supplied(context, desired, names, provided=wanted.action == "up", built=built)
         context.desired = context.desired_or_none = desired
     code = carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
     if not context.dry_run and any(service.build is not None for service in desired.services.values()):

@@ -6,19 +6,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from composer.cli.project.context import Context
     from composer.plan.desired import Desired
 
 
-def supplied(context: Context, desired: Desired, names: Iterable[str], *, provided: bool = True) -> Desired:
-    """The project with the variables for these services. `provided`: also call providers. Raises CommandError."""
-    names = list(names)
-    if provided and any(service.provider is not None for service in desired.services.values()):
-        from composer.cli.project.providers import provide
+def to_build(context: Context, desired: Desired, names: Iterable[str], *, build: bool) -> list[str]:
+    """The provided services whose image the command is about to build."""
+    wanted = [desired.services[name] for name in names if desired.services[name].provider is not None]
+    return [
+        one.name
+        for one in wanted
+        if one.build is not None and (build or context.engine.image(one.wanted_image) is None)
+    ]
 
-        desired = provide(context, desired, names)
+
+def pull_provided(context: Context, services: Sequence[str], *, dependencies: bool, policy: str) -> None:
+    """Let the providers of these services get their images. Raises CommandError."""
+    desired = context.desired
+    names = desired.selected(services, dependencies=dependencies)
+    for service in [desired.services[name] for name in names if desired.services[name].provider is not None]:
+        from composer.cli.project.providers import pull
+
+        pull(context, service, policy or "always")
+
+
+def supplied(
+    context: Context, desired: Desired, names: Iterable[str], *, provided: bool = True, built: Iterable[str] = ()
+) -> Desired:
+    """The project with the variables for these services. `provided`: also call providers; those whose image was built get
+    it. Raises CommandError."""
+    names = list(names)
+    if any(service.provider is not None for service in desired.services.values()):
+        from composer.cli.project.providers import provide
+        from composer.cli.project.relay import kept
+
+        desired = kept(context, desired, called=names if provided else ())
+        desired = provide(context, desired, names, built=built) if provided else desired
     if any(desired.services[name].models for name in names):
         from composer.cli.project.models import serve
 

@@ -1,17 +1,18 @@
 """Services that an external program provides (`provider:`): it is called to start, stop and remove them.
 
     PROGRAM compose metadata                                     → the options of each command, as JSON
-    PROGRAM compose --project-name=P up|stop|down --KEY=VALUE … SERVICE
+    PROGRAM compose --project-name=P up|stop|down|pull --KEY=VALUE … SERVICE
                                                                  → lines of JSON: {"type": …, "message": …}
 
-Types: info and error are shown to the user, debug is discarded, `setenv` gives dependent services a variable prefixed
-with the service's name, `rawsetenv` one without the prefix (docker/compose, docs/extension.md). `get-service-config`
-requests the service's own definition: the answer is one line on the program's standard input, the canonical service as
-JSON."""
+Types: info and error are shown to the user, debug with --verbose, `setenv` gives dependent services a variable prefixed
+with the service's name, `rawsetenv` one without the prefix (docker/compose, docs/extension.md). `publish-endpoint` names
+the address of a port: a relay under the service's name forwards connections to it (relay.py). `get-service-config` and
+`get-relay-info` request an answer, one line on the program's standard input; `get-image` requests the service's image.
+`stop` and `pull` are called if the metadata name them.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -25,34 +26,59 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 from msgspec import structs
 
 from composer.cli.errors import CommandError
+from composer.cli.project import relay
+from composer.cli.project.provider_messages import ANNOUNCED, Provided, converse
 from composer.cli.render.progress import State
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
-    from composer.cli.render.progress import Progress
     from composer.plan.desired import Desired, DesiredService
 
-WORDS = {"up": ("Creating", "Created"), "stop": ("Stopping", "Stopped"), "down": ("Removing", "Removed")}
-RELAYED = ("publish-endpoint", "get-relay-info")
-"""Messages of Compose 5.6 that need a container which forwards connections."""
+WORDS = {
+    "up": ("Creating", "Created"),
+    "stop": ("Stopping", "Stopped"),
+    "down": ("Removing", "Removed"),
+    "pull": ("Pulling", "Pulled"),
+}
+OPTIONAL = ("stop", "pull")
+"""Commands that are called only if the program's metadata name them."""
 METADATA_TIMEOUT = 30
 """Seconds."""
 
 
-def provide(context: Context, desired: Desired, names: Iterable[str]) -> Desired:
-    """Start the services with a provider, in order; returns the project with the variables for their dependants. Raises
-    CommandError for failures."""
-    wanted = set(names)
+def provide(context: Context, desired: Desired, names: Iterable[str], *, built: Iterable[str] = ()) -> Desired:
+    """Start the services with a provider, in order; returns the project with the variables for their dependants, and with
+    relays. `built`: the services whose image this command has built. Raises CommandError for failures."""
+    wanted, built = set(names), set(built)
     for name in desired.order:
         if name in wanted and desired.services[name].provider is not None:
-            prefixed, plain = _call(context, desired.services[name], "up")
-            given = {f"{name.upper()}_{key}": value for key, value in prefixed.items()}
+            pull(context, desired.services[name], "missing", built=name in built)
+            said = _call(context, desired.services[name], "up")
+            given = {f"{name.upper()}_{key}": value for key, value in said.prefixed.items()}
             services = {
-                other: with_variables(context, service, given, plain) if _needs(service, name) else service
+                other: with_variables(context, service, given, said.plain) if _needs(service, name) else service
                 for other, service in desired.services.items()
             }
             desired = structs.replace(desired, services=services)
+            desired = relay.with_relay(context, desired, name, said.endpoints)
     return desired
+
+
+def pull(context: Context, service: DesiredService, policy: str, *, built: bool = False) -> None:
+    """Let the provider get the service's image: with the policy `missing`, any that it has is enough; with `always`, the
+    latest. Raises CommandError."""
+    assert service.provider is not None
+    image = service.provider.image
+    if not image:
+        return
+    here = built or service.pull_policy in ("build", "never") or not service.provider.named
+    flags = [f"--image={image}", f"--source={'local' if here else 'registry'}", f"--policy={policy}"]
+    record = context.engine.image(image)
+    if record is not None:
+        from composer.view.api_format import timestamp
+
+        flags += [f"--digest={record.id}", f"--created={timestamp(record.created_at)}"]
+    _call(context, service, "pull", flags)
 
 
 def end(context: Context, desired: Desired, names: Iterable[str], action: str) -> None:
@@ -91,8 +117,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Call the program; returns the variables of its `setenv` and `rawsetenv` messages."""
+def _call(context: Context, service: DesiredService, action: str, more: Iterable[str] = ()) -> Provided:
+    """Call the program with the options that it knows, and the flags `more`; returns what it says of its resource."""
     assert service.provider is not None
     kind, options = service.provider.type, service.provider.options
     program = shutil.which(f"docker-{kind}", path=context.environ.get("PATH")) or shutil.which(
@@ -106,89 +132,25 @@ def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[
     known = (
         None if about is None else {one.get("name"): one for one in (about.get(action) or {}).get("parameters") or ()}
     )
-    if action == "stop" and (about is None or "stop" not in about):
-        return {}, {}
-    for name, parameter in (known or {}).items() if action == "up" else ():
+    if action in OPTIONAL and (about is None or about.get(action) is None):
+        return Provided()
+    for name, parameter in (known or {}).items():
         if parameter.get("required") and name not in options:
             raise CommandError(f'required parameter "{name}" is missing from provider "{kind}" definition')
     flags = [f"--{key}={value}" for key, values in options.items() if known is None or key in known for value in values]
-    words = [program, "compose", f"--project-name={context.project_name}", action, *flags, service.name]
+    words = [program, "compose", f"--project-name={context.project_name}", action, *flags, *more, service.name]
     working, done = WORDS[action]
     if context.dry_run:
-        return {}, {}
+        return Provided()
     with context.progress(action) as progress:
         progress.update(service.name, working)
-        found = _conversation(context, service, words, action, progress)
+        found, code = converse(context, service.name, words, progress, pulling=action == "pull")
+        if code or found.error:
+            progress.update(service.name, "Error", State.ERROR)
+            why = found.error or f"it ended with exit code {code}"
+            raise CommandError(f'service "{service.name}": provider {kind} failed ({action}): {why}')
         progress.update(service.name, done, State.DONE)
-    return found["setenv"], found["rawsetenv"]
-
-
-def _conversation(
-    context: Context, service: DesiredService, words: list[str], action: str, progress: Progress
-) -> dict[str, dict[str, str]]:
-    """Run the program to completion and answer its requests; returns the variables in its messages by type. Raises
-    CommandError."""
-    found: dict[str, dict[str, str]] = {"setenv": {}, "rawsetenv": {}}
-    said = ""
-    with subprocess.Popen(words, env=context.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                sort, text = _message(service.name, line)
-                if sort in found:
-                    key, equals, value = text.partition("=")
-                    if not equals:
-                        raise CommandError(f'service "{service.name}": invalid message from provider: {text}')
-                    found[sort][key] = value
-                elif sort == "error":
-                    said = text
-                elif sort == "info":
-                    progress.update(service.name, text.partition("\n")[0])
-                elif sort == "get-service-config":
-                    _answer(process, _definition(context, service.name))
-                elif sort in RELAYED:
-                    raise CommandError(
-                        f'service "{service.name}": its provider requested {sort}, which composer does not support\n'
-                        "Have the provider pass its address with setenv instead."
-                    )
-                elif sort != "debug":
-                    raise CommandError(
-                        f'service "{service.name}": its provider sent a message of unknown type {sort!r}'
-                    )
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode or said:
-        progress.update(service.name, "Error", State.ERROR)
-        why = said or f"it ended with exit code {process.returncode}"
-        kind = service.provider.type if service.provider else ""
-        raise CommandError(f'service "{service.name}": provider {kind} failed ({action}): {why}')
     return found
-
-
-def _answer(process: subprocess.Popen[bytes], line: str) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it exited after its request
-        process.stdin.write(f"{line}\n".encode())
-        process.stdin.flush()
-
-
-def _definition(context: Context, name: str) -> str:
-    """A service of the project in canonical form, on one line."""
-    from composer.load.project import load_tree
-    from composer.load.resolve.fingerprint import as_json
-
-    tree = load_tree(context.load_options()).tree["services"][name]
-    return json.dumps(as_json(tree), ensure_ascii=False)
-
-
-def _message(service: str, line: bytes) -> tuple[str, str]:
-    try:
-        message = json.loads(line)
-        return str(message["type"]), str(message.get("message", ""))
-    except (ValueError, TypeError, KeyError):
-        text = line.decode(errors="replace").strip()
-        raise CommandError(f'service "{service}": invalid message from provider: {text}') from None
 
 
 def _metadata(context: Context, program: str) -> dict[str, Any] | None:
@@ -196,7 +158,7 @@ def _metadata(context: Context, program: str) -> dict[str, Any] | None:
     try:
         done = subprocess.run(
             [program, "compose", "metadata"],
-            env=context.environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=METADATA_TIMEOUT,
+            env={**context.environ, **ANNOUNCED}, stdin=subprocess.DEVNULL, capture_output=True, timeout=METADATA_TIMEOUT,
         )  # fmt: skip
         about = json.loads(done.stdout) if done.returncode == 0 else None
     except (OSError, ValueError, subprocess.TimeoutExpired):

@@ -61,7 +61,7 @@ def service(scope: Scope) -> DesiredService:
     return DesiredService(
         name=scope.name,
         hash=hash_,
-        image=checked(scope, ("image",), scope.image) if wanted.provider is None else "",
+        image=checked(scope, ("image",), scope.image) if wanted.provider is None or wanted.build is not None else "",
         provider=provider(scope),
         models=models(scope),
         container=container,
@@ -89,7 +89,9 @@ def provider(scope: Scope) -> Provider | None:
         other = scope.project.services.get(name)
         if other is not None and other.provider is None:
             scope.refuse(("depends_on", name), "a provider service can only depend on other provider services")
-    return Provider(type=wanted.type, options=dict(wanted.options))
+    service = scope.service
+    image = scope.image if service.image or service.build is not None else ""
+    return Provider(type=wanted.type, options=dict(wanted.options), image=image, named=bool(service.image))
 
 
 def _container_name(scope: Scope) -> str:

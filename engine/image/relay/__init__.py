@@ -1,0 +1,1 @@
+"""The container that forwards connections to the endpoints of a provided service."""
