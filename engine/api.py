@@ -124,7 +124,7 @@ class Engine:
             return set(), {}
         from engine.net import host_changes
 
-        return host_changes.lost(records), host_changes.rivals(records)
+        return host_changes.missing_links(records), host_changes.conflicting_routes(records)
 
     def need_default_network(self) -> None:
         from engine.net import bridge

@@ -13,7 +13,7 @@ from composer.api.values import ComposerError, Container, Event, LogLine, Port
 _JSON = msgspec.json.Decoder()
 
 
-class Face:
+class ProjectBase:
     """The base of Project and AsyncProject: how a project's commands run. `folder`: the folder of its files; `files`,
     `profiles`, `env_files`: as -f, --profile and --env-file; `environ`: the processes' environment, the caller's for
     None."""
@@ -78,8 +78,8 @@ def events(services: Sequence[str], *, since: str, until: str) -> list[str]:
     return ["events", "--json", *flags, "--", *services]
 
 
-def failure(code: int, said: bytes) -> ComposerError:
-    text = said.decode(errors="replace").strip()
+def failure(code: int, stderr: bytes) -> ComposerError:
+    text = stderr.decode(errors="replace").strip()
     return ComposerError(text or f"composer ended with exit code {code}", code)
 
 

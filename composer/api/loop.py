@@ -20,7 +20,7 @@ LONGEST = 1 << 24
 """Bytes of a line of output."""
 
 
-class AsyncProject(command.Face):
+class AsyncProject(command.ProjectBase):
     """As Project. Cancelling a call ends its command; the supervisor finishes operations that have begun."""
 
     async def __aenter__(self) -> AsyncProject:
@@ -89,9 +89,9 @@ class AsyncProject(command.Face):
         return done.stdout
 
     async def _lines(self, words: list[str], read: Callable[[bytes], T]) -> AsyncIterator[T]:
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as stderr:
             process = await anyio.open_process(
-                self._line(*words), cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL, stderr=said
+                self._line(*words), cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL, stderr=stderr
             )
             try:
                 assert process.stdout is not None
@@ -102,8 +102,8 @@ class AsyncProject(command.Face):
                     except anyio.IncompleteRead:
                         break
                 if await process.wait():
-                    said.seek(0)
-                    raise command.failure(process.returncode or 0, said.read())
+                    stderr.seek(0)
+                    raise command.failure(process.returncode or 0, stderr.read())
             finally:
                 if process.returncode is None:
                     process.kill()

@@ -17,7 +17,7 @@ NONE: Mapping[str, str] = {}
 ONCE: Mapping[str, int] = {}
 
 
-class Project(command.Face):
+class Project(command.ProjectBase):
     """A Compose project. All calls raise ComposerError on failure. As a context manager, it is taken down at the end of
     the block."""
 
@@ -85,10 +85,10 @@ class Project(command.Face):
         return done.stdout
 
     def _lines(self, words: list[str], read: Callable[[bytes], T]) -> Iterator[T]:
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(
                 self._line(*words), cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=stderr,
             )  # fmt: skip
             assert process.stdout is not None
             try:
@@ -96,8 +96,8 @@ class Project(command.Face):
                     for line in lines:
                         yield read(line)
                 if process.wait():
-                    said.seek(0)
-                    raise command.failure(process.returncode, said.read())
+                    stderr.seek(0)
+                    raise command.failure(process.returncode, stderr.read())
             finally:
                 if process.poll() is None:
                     process.kill()

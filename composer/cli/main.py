@@ -234,11 +234,11 @@ def _dispatch(argv: list[str], style: _Style, early: EarlyFork | None) -> int:
 
         enter(context.roots, make=command.name not in ONLY_READING)
     if command.name in LASTING:
-        _end_like_an_interrupt()
+        _die_of_sigint()
     return run(context, args) or 0
 
 
-def _end_like_an_interrupt() -> None:
+def _die_of_sigint() -> None:
     """Let SIGTERM act like Ctrl-C, with the same exit code, as in docker compose."""
     import signal
 

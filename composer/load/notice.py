@@ -37,7 +37,7 @@ class Notice(str):
         return notice
 
 
-def audible(warnings: Iterable[str], tree: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+def not_silenced(warnings: Iterable[str], tree: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
     """The warnings without duplicates, and without those that the project or the environment silences."""
     silent = silenced(tree, environ)
     return [one for one in dict.fromkeys(warnings) if getattr(one, "kind", "") not in silent]

@@ -13,7 +13,7 @@ def printable(text: str) -> str:
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def screened(text: str) -> str:
+def escaped(text: str) -> str:
     r"""The text with control, direction and invisible characters as escapes; line feeds, tabs and all spaces stay.
 
     Characters that JSON always escapes become \x1b, others \u009b, so that JSON stays valid JSON.
@@ -24,8 +24,8 @@ def screened(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """As `screened`, but line feeds and tabs are escaped too, so that a table cell cannot start a new row."""
-    return screened(text) if text.isprintable() else screened(text.replace("\n", "\\n").replace("\t", "\\t"))
+    """As `escaped`, but line feeds and tabs are escaped too, so that a table cell cannot start a new row."""
+    return escaped(text) if text.isprintable() else escaped(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def _escape(character: str) -> str:

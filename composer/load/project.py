@@ -32,7 +32,7 @@ def load_tree(options: LoadOptions) -> Loaded:
     try:
         return _tree(options)
     except LoadError as error:
-        raise_all(_beside(options, error))
+        raise_all(_with_further_errors(options, error))
         raise
     finally:
         if collecting:
@@ -44,7 +44,7 @@ def _tree(options: LoadOptions) -> Loaded:
     return _project(options, loaded, root)
 
 
-def _beside(options: LoadOptions, error: LoadError) -> list[LoadError]:
+def _with_further_errors(options: LoadOptions, error: LoadError) -> list[LoadError]:
     """The error together with those that later stages would find, so that all invalid values are reported at once.
 
     The files are loaded again without the entries known to be invalid, up to the last stage that checks values.
@@ -108,7 +108,7 @@ def _model(options: LoadOptions, skipped: set[tuple[str, int, int]] | None = Non
     from composer.load.merge.extends import extend_all
     from composer.load.merge.include import include_all
     from composer.load.merge.layers import Layers, Reading
-    from composer.load.notice import audible
+    from composer.load.notice import not_silenced
     from composer.load.resolve.normalise import normalised
 
     loaded = _empty()
@@ -129,7 +129,7 @@ def _model(options: LoadOptions, skipped: set[tuple[str, int, int]] | None = Non
         raise LoadError("empty compose file", found.files[0])
     if not name:
         raise LoadError("project name must not be empty", None, "give one with -p or `name:`")
-    loaded.warnings[:] = audible(loaded.warnings, root, found.environment)
+    loaded.warnings[:] = not_silenced(loaded.warnings, root, found.environment)
     loaded.contents = {
         place: text for place, text in reading.contents.items() if _variable(root, place) not in environment
     }
@@ -148,7 +148,7 @@ def _variable(root: Map, place: tuple[str, str]) -> object:
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     from composer.load.check.consistency import contradictions, scaled, shared_names
-    from composer.load.notice import audible
+    from composer.load.notice import not_silenced
     from composer.load.resolve.env_files import Files
     from composer.load.resolve.fingerprint import service_hash
 
@@ -172,7 +172,7 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
             files.resolve(section, name, environment=options.resolve_environment)
     if not tree.get("jobs", True):
         del tree["jobs"]
-    loaded.warnings += audible(warnings, root, loaded.environment)
+    loaded.warnings += not_silenced(warnings, root, loaded.environment)
     shared = shared_names(tree) if options.consistency else []
     if options.defer:
         for name, error in files.errors:

@@ -19,7 +19,7 @@ class Gates:
 
     def of(
         self,
-        who: str,
+        dependent: str,
         dependency: Dependency,
         records: Iterable[ContainerRecord],
         starts: Sequence[int],
@@ -29,7 +29,7 @@ class Gates:
         condition = CONDITIONS.get(dependency.condition)
         if condition is None:
             return list(starts)
-        cause = f"{who} needs it {condition}"
+        cause = f"{dependent} needs it {condition}"
         return self.wait(dependency.service, condition, cause, records, starts, required=dependency.required)
 
     def wait(

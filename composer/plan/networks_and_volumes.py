@@ -26,7 +26,7 @@ from composer.plan.options import Options
 from engine.spec.network import LAN_DRIVERS, NetworkSpec, VolumeSpec
 from engine.spec.state import ContainerRecord, Status
 
-_RIVAL = (
+_CONFLICTING_ROUTE = (
     "network {0}: its addresses overlap those of the route {1}, so containers and what is behind that link may not reach each "
     "other. Change that route, or choose another subnet (networks.{2}.ipam.config) and run down and up"
 )
@@ -115,9 +115,9 @@ class Shared:
         meant = existing.spec if external and existing else spec
         if not meant.internal and meant.driver not in LAN_DRIVERS and self._snapshot.forwarding[1]:
             self._warn(_DROPPED.format(self._snapshot.forwarding[1]))
-        lost, rivals = self._snapshot.host_changes
-        if spec.name in rivals:
-            self._warn(_RIVAL.format(spec.name, rivals[spec.name], key))
+        missing_links, conflicting_routes = self._snapshot.host_changes
+        if spec.name in conflicting_routes:
+            self._warn(_CONFLICTING_ROUTE.format(spec.name, conflicting_routes[spec.name], key))
         if external:
             if existing is None:
                 raise SharedProblem(f"network {spec.name} declared as external, but could not be found")
@@ -142,8 +142,8 @@ class Shared:
         changed = differences(existing.spec, spec)
         if not changed:
             forwards = self._snapshot.forwarding[0] or spec.internal
-            if not forwards or spec.name in lost:
-                cause = "its link is gone" if spec.name in lost else "forwarding was switched off"
+            if not forwards or spec.name in missing_links:
+                cause = "its link is gone" if spec.name in missing_links else "forwarding was switched off"
                 made = self._plan.add(CreateNetwork, spec.name, cause, network=spec)
                 self.networks[spec.name] = made.id
             return

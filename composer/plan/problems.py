@@ -44,11 +44,11 @@ def placed(
     """
     names = (*desired.services, *desired.jobs)
     lines: dict[str, list[str]] = {name: list((refused or {}).get(name, ())) for name in names}
-    told = [str(line) for line in warnings]
+    texts = [str(line) for line in warnings]
     for problem in problems:
         line = _line(problem, where(problem.path))
         if not problem.services:
-            told.append(line)
+            texts.append(line)
         for name in problem.services:
             lines[name].append(line)
     services = {
@@ -61,7 +61,7 @@ def placed(
         name: structs.replace(job, service=structs.replace(job.service, refused=tuple(dict.fromkeys(lines[name]))))
         for name, job in desired.jobs.items()
     }
-    return structs.replace(desired, services=services, jobs=jobs, warnings=tuple(dict.fromkeys(told)))
+    return structs.replace(desired, services=services, jobs=jobs, warnings=tuple(dict.fromkeys(texts)))
 
 
 def _line(problem: Problem, place: str) -> str:

@@ -22,9 +22,9 @@ class AttachHandshake:
 
     async def listen(self, cancel: Callable[[], object]) -> None:
         """Wait until the command hangs up, then cancel its request. What cannot be cancelled no longer waits for the command."""
-        while (said := await self._connection.receive()) is not None:
-            if isinstance(said, Go) and said.container_id in self._awaited:
-                self._awaited.pop(said.container_id).set()
+        while (message := await self._connection.receive()) is not None:
+            if isinstance(message, Go) and message.container_id in self._awaited:
+                self._awaited.pop(message.container_id).set()
         self._gone = True
         cancel()
         for event in self._awaited.values():
@@ -35,5 +35,5 @@ class AttachHandshake:
         suspended misses the first output."""
         if not self._gone:
             event = self._awaited[container_id] = Event()
-            self._connection.tell(Ready(container_id))
-            await self._connection.patiently(event.wait)
+            self._connection.send(Ready(container_id))
+            await self._connection.wait_for_peer(event.wait)

@@ -66,12 +66,12 @@ class Client:
         """Whether a supervisor accepts connections."""
         return control.listens(self._path)
 
-    def serves(self, tell: Callable[[str], None]) -> bool:
-        """Whether a supervisor is running. Waits until one that has just started has adopted running containers. `tell` is
+    def serves(self, report: Callable[[str], None]) -> bool:
+        """Whether a supervisor is running. Waits until one that has just started has adopted running containers. `report` is
         called with a line for the reader if that is held up."""
         try:
             with control.connect(self._path) as sock:
-                self._until_it_serves(sock, tell)
+                self._until_it_serves(sock, report)
         except OSError:
             return False
         return True
@@ -120,13 +120,13 @@ class Client:
                 else:
                     yield event
 
-    def _until_it_serves(self, sock: socket.socket, tell: Callable[[str], None]) -> None:
+    def _until_it_serves(self, sock: socket.socket, report: Callable[[str], None]) -> None:
         """Wait until the supervisor has adopted running containers: only then does it hang up on a command without a
         request."""
         sock.shutdown(socket.SHUT_WR)
         for data in self._received(sock, continues=False):
             if isinstance(data, str):
-                tell(data)
+                report(data)
 
     def _received(self, sock: socket.socket, *, continues: bool) -> Iterator[bytes | str]:
         """Yield what arrives until the supervisor hangs up, and once, as a string, the reason for a silence."""
@@ -164,13 +164,13 @@ class Client:
             return f"The keeper of this project (pid {pid}) was stopped. It was resumed, because only it can do this."
         return f"The keeper of this project is stopped. To resume it: kill -CONT {pid}"
 
-    def renew(self, tell: Callable[[str], None]) -> None:
+    def renew(self, report: Callable[[str], None]) -> None:
         """Replace the supervisor, of whichever release, by one of this release, and wait until it has adopted running
-        containers. `tell` is called with a line for the reader if that is held up. Raises SupervisorLost,
+        containers. `report` is called with a line for the reader if that is held up. Raises SupervisorLost,
         OperationFailed."""
         control.end(self._path)
         with self._connect(replace=True) as sock:
-            self._until_it_serves(sock, tell)
+            self._until_it_serves(sock, report)
 
     def _connect(self, *, replace: bool) -> socket.socket:
         """Connect. With `replace`, first replace a supervisor of another release, which would not understand our messages.

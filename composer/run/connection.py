@@ -6,8 +6,8 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+import anyio
 from anyio import CancelScope, create_task_group, sleep, wait_readable, wait_writable
-from anyio import Event as Happening
 
 from composer.run import protocol
 from composer.run.protocol import Event, Frames, Go, Request
@@ -29,7 +29,7 @@ class Connection:
         self.sock = sock
         self._frames, self._received = Frames(), deque[bytes]()
         self._out = bytearray()
-        self._told = Happening()
+        self._queued = anyio.Event()
         self._open = True
 
     async def receive(self) -> Request | Go | None:
@@ -53,17 +53,17 @@ class Connection:
         except ValueError:
             return None
 
-    def tell(self, event: Event) -> None:
+    def send(self, event: Event) -> None:
         """Queue an event. It is sent soon, together with others, or when the command reads again."""
         if self._open:
             self._out += protocol.frame(event)
-            self._told.set()
+            self._queued.set()
 
     async def write(self) -> None:
         """Send queued events until cancelled. Runs as a task beside the one that produces events."""
         while True:
-            await self._told.wait()
-            self._told = Happening()
+            await self._queued.wait()
+            self._queued = anyio.Event()
             await self._flush()
 
     async def _flush(self) -> None:
@@ -78,16 +78,16 @@ class Connection:
 
     async def drain(self) -> None:
         """Wait, for a limited time, until the command has read everything. `write` must have ended."""
-        await self.patiently(self._flush)
+        await self.wait_for_peer(self._flush)
 
-    async def patiently(self, step: Callable[[], Awaitable[object]]) -> None:
+    async def wait_for_peer(self, step: Callable[[], Awaitable[object]]) -> None:
         """Wait for an action of the command, for as long as it can reasonably take."""
         async with create_task_group() as tasks:
-            tasks.start_soon(self._lose_patience, tasks.cancel_scope)
+            tasks.start_soon(self._cancel_when_late, tasks.cancel_scope)
             await step()
             tasks.cancel_scope.cancel()
 
-    async def _lose_patience(self, scope: CancelScope) -> None:
+    async def _cancel_when_late(self, scope: CancelScope) -> None:
         for _ in range(LOOKS):
             await sleep(PATIENCE)
             if peer_is_stopped(self.sock):

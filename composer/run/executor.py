@@ -69,7 +69,7 @@ STEADY = 0.5
 once never counts as ready."""
 
 
-class Scene(Struct, kw_only=True):
+class OperationContext(Struct, kw_only=True):
     """The context of a plan: the desired project, and its state when the plan was made.
 
     `attached` is awaited before the program of a container of the services `attach` starts. `turn` is given up while the
@@ -85,7 +85,7 @@ class Scene(Struct, kw_only=True):
     logs: Callable[[str], LogReader]
     watch: Callable[[], Watch]
     folder: Callable[[str], str]
-    tell: Callable[[Step | Note | HookLine], None]
+    send: Callable[[Step | Note | HookLine], None]
     attach: frozenset[str] = frozenset()
     attached: Callable[[str], Awaitable[None]] | None = None
     turn: Turn | None = None
@@ -100,8 +100,8 @@ class Executor:
     """The execution of one plan. Afterwards, `failures` lists failures in the order in which they occurred, `made` is the id
     of a one-off container that was created, and `exit_code` that of a container that was waited for."""
 
-    def __init__(self, scene: Scene, plan: Plan, *, parallel: int = -1) -> None:
-        self.scene, self.plan = scene, plan
+    def __init__(self, context: OperationContext, plan: Plan, *, parallel: int = -1) -> None:
+        self.context, self.plan = context, plan
         self.failures: list[Failure] = []
         self.made = ""
         self.exit_code = 0
@@ -112,9 +112,9 @@ class Executor:
         self._acting = 0
         """How many operations wait neither for a condition nor for earlier operations."""
         self._succeeded: set[int] = set()
-        self._ids = {record.spec.name: record.id for record in scene.snapshot.containers}
+        self._ids = {record.spec.name: record.id for record in context.snapshot.containers}
         self._numbers: dict[str, dict[int, str]] = {}
-        for record in reversed(scene.snapshot.containers):
+        for record in reversed(context.snapshot.containers):
             if is_replica(record):
                 self._numbers.setdefault(service_of(record), {})[number_of(record)] = record.id
 
@@ -137,7 +137,7 @@ class Executor:
         await self._ready_to_run[operation.id].wait()
         try:
             if not self._succeeded.issuperset(operation.after):
-                self._tell(operation, SKIPPED)
+                self._report(operation, SKIPPED)
             elif isinstance(operation, Wait) or self._limit is None:
                 await self._attempt(operation)
             else:
@@ -161,13 +161,13 @@ class Executor:
     def _pause(self) -> None:
         """Mark one operation as waiting. When all operations wait, other requests get their turn."""
         self._acting -= 1
-        if not self._acting and self.scene.turn is not None:
-            self.scene.turn.end()
+        if not self._acting and self.context.turn is not None:
+            self.context.turn.end()
 
     async def _resume(self) -> None:
-        if self.scene.turn is not None:
+        if self.context.turn is not None:
             with CancelScope(shield=True):
-                await self.scene.turn.begin()
+                await self.context.turn.begin()
         self._acting += 1
 
     @contextlib.asynccontextmanager
@@ -184,13 +184,13 @@ class Executor:
         return {operation.service_name for operation in waiting}
 
     async def _attempt(self, operation: Operation) -> None:
-        self._tell(operation, BEGUN)
+        self._report(operation, BEGUN)
         try:
             await self._execute(operation)
         except Warned as warning:
-            self._tell(operation, WARNED, str(warning))
+            self._report(operation, WARNED, str(warning))
         except EngineError as error:
-            self._tell(operation, FAILED, error.message.partition("\n")[0])
+            self._report(operation, FAILED, error.message.partition("\n")[0])
             code = getattr(error, "exit_code", 1)
             self.failures.append(
                 Failure(message=message(operation, error), exit_code=code or 1, error=type(error).__name__)
@@ -199,15 +199,15 @@ class Executor:
         except Exception as error:
             # The rest of the plan continues: a bug in one operation must not cancel the others.
             text = unforeseen(error)
-            self._tell(operation, FAILED, text.partition("\n")[0])
+            self._report(operation, FAILED, text.partition("\n")[0])
             self.failures.append(Failure(message=text))
             return
         else:
-            self._tell(operation, DONE)
+            self._report(operation, DONE)
         self._succeeded.add(operation.id)
 
-    def _tell(self, operation: Operation, state: str, detail: str = "") -> None:
-        self.scene.tell(
+    def _report(self, operation: Operation, state: str, detail: str = "") -> None:
+        self.context.send(
             Step(
                 kind=operation.kind,
                 part=operation.part,
@@ -222,9 +222,9 @@ class Executor:
     async def _execute(self, operation: Operation) -> None:
         match operation:
             case RemoveNetwork():
-                await self._remove_shared(self.scene.changes.remove_network, operation.name)
+                await self._remove_shared(self.context.changes.remove_network, operation.name)
             case RemoveVolume():
-                await self._remove_shared(self.scene.changes.remove_volume, operation.name)
+                await self._remove_shared(self.context.changes.remove_volume, operation.name)
             case CreateNetwork() | CreateVolume() | Make() | Connect() | Disconnect() | Rejoin() | Update() | Rename():
                 with CancelScope(shield=True):
                     await self._change(operation)
@@ -241,9 +241,9 @@ class Executor:
             case AwaitEnd():
                 self.exit_code = await self._await_end(operation)
             case Pause() | Unpause():
-                changes = self.scene.changes
+                changes = self.context.changes
                 await (changes.pause if isinstance(operation, Pause) else changes.unpause)(operation.container_id)
-                self.scene.notifier.tell(operation.container_id)
+                self.context.notifier.notify(operation.container_id)
             case Remove():
                 await self._remove(operation)
             case Wait():
@@ -253,15 +253,15 @@ class Executor:
                 async with self._waiting():
                     await self._run_job(operation)
             case RegisterJob() | StartJob() | StopJob() | RemoveJob():
-                assert self.scene.scheduler is not None
+                assert self.context.scheduler is not None
                 with CancelScope(shield=True):
-                    await _change_job(self.scene.scheduler(), operation)
+                    await _change_job(self.context.scheduler(), operation)
 
     async def _change(
         self, operation: CreateNetwork | CreateVolume | Make | Connect | Disconnect | Rejoin | Update | Rename
     ) -> None:
         """Make one call of the engine, which is short and not interrupted."""
-        changes = self.scene.changes
+        changes = self.context.changes
         match operation:
             case CreateNetwork():
                 await changes.create_network(operation.network)
@@ -326,51 +326,51 @@ class Executor:
             raise Warned("Resource is still in use") from None
 
     async def _create(self, operation: Create) -> None:
-        assert self.scene.desired is not None
-        images = self.scene.snapshot.images
+        assert self.context.desired is not None
+        images = self.context.snapshot.images
         spec = container_spec.specification(
-            self.scene.desired, operation.service, operation.number, operation.name, images, self.find
+            self.context.desired, operation.service, operation.number, operation.name, images, self.find
         )
-        self.say_left_out(spec, operation.service_name)
+        self.warn_of_ignored_settings(spec, operation.service_name)
         volumes: Sequence[str] = ()
         if operation.replaces:
             if not operation.renew_volumes:
-                spec, volumes = container_spec.inheriting(spec, self.scene.changes.record(operation.replaces))
+                spec, volumes = container_spec.inheriting(spec, self.context.changes.record(operation.replaces))
             spec = msgspec.structs.replace(spec, name=temporary_name(operation.replaces, operation.name))
         with CancelScope(shield=True):
-            record = await self.scene.changes.create(spec, anonymous_volumes=volumes)
+            record = await self.context.changes.create(spec, anonymous_volumes=volumes)
         self._ids[operation.name] = record.id
         self._numbers.setdefault(operation.service_name, {})[operation.number] = record.id
 
-    def say_left_out(self, spec: ContainerSpec, service: str) -> None:
-        for line in self.scene.changes.left_out(spec):
-            self.scene.tell(Note(f"Warning: service {service}: {line}"))
+    def warn_of_ignored_settings(self, spec: ContainerSpec, service: str) -> None:
+        for line in self.context.changes.left_out(spec):
+            self.context.send(Note(f"Warning: service {service}: {line}"))
 
     async def _start(self, operation: Start) -> None:
         container_id = self.id_of(operation)
         with CancelScope(shield=True):
             await self._run(operation, container_id)
         if operation.service is not None and operation.service.post_start:
-            await hooks.run(self.scene, container_id, operation.service, "post_start")
+            await hooks.run(self.context, container_id, operation.service, "post_start")
 
     async def _prepare(self, operation: PreStartHooks) -> None:
         from composer.run import pre_start  # few projects have jobs
 
-        await pre_start.run(self.scene, operation.service, self.find, self._waiting)
+        await pre_start.run(self.context, operation.service, self.find, self._waiting)
 
     async def _run(self, operation: Start, container_id: str) -> None:
-        await self.scene.monitor.reset_backoff(container_id)
-        if not self.scene.changes.record(container_id).state.status.alive:
+        await self.context.monitor.reset_backoff(container_id)
+        if not self.context.changes.record(container_id).state.status.alive:
             try:
-                await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
+                await self.context.changes.start(container_id, ready=self._ready(operation, container_id))
             except EngineError:
-                await self.scene.monitor.stays_down(container_id)
+                await self.context.monitor.stays_down(container_id)
                 raise
-        self.scene.monitor.started(container_id)
+        self.context.monitor.started(container_id)
 
     def _ready(self, operation: Start, container_id: str) -> Callable[[], Awaitable[None]] | None:
-        attached = self.scene.attached
-        if attached is None or operation.service_name not in self.scene.attach:
+        attached = self.context.attached
+        if attached is None or operation.service_name not in self.context.attach:
             return None
 
         async def ready() -> None:
@@ -382,19 +382,19 @@ class Executor:
         """Run the hooks, send the stop signal, wait, then send SIGKILL."""
         container_id, service = operation.container_id, operation.service
         if operation.returns or operation.part == RECREATE:
-            if self.scene.changes.record(container_id).state.status.alive:
-                self.scene.changes.afford_start()
+            if self.context.changes.record(container_id).state.status.alive:
+                self.context.changes.afford_start()
         if service is not None and service.pre_stop:
-            if self.scene.changes.record(container_id).state.status is Status.RUNNING:
-                await hooks.run(self.scene, container_id, service, "pre_stop")
-        await self.scene.monitor.suppress_restart(container_id, returns=operation.returns)
-        await self.scene.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
-        self.scene.monitor.gone(container_id)
+            if self.context.changes.record(container_id).state.status is Status.RUNNING:
+                await hooks.run(self.context, container_id, service, "pre_stop")
+        await self.context.monitor.suppress_restart(container_id, returns=operation.returns)
+        await self.context.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
+        self.context.monitor.gone(container_id)
         if operation.suspend:
             # Treat it as ended by a reboot, so that `autostart run` starts it again.
-            state = self.scene.changes.record(container_id).state
+            state = self.context.changes.record(container_id).state
             suspended = msgspec.structs.replace(state, stopped_by_user=False, boot_id="")
-            await self.scene.changes.update(container_id, suspended)
+            await self.context.changes.update(container_id, suspended)
 
     async def _kill(self, operation: Kill) -> None:
         container_id, signal = operation.container_id, operation.signal
@@ -403,27 +403,27 @@ class Executor:
                 await self._kill_for_good(container_id)
         else:
             with CancelScope(shield=True):
-                await self.scene.changes.signal(container_id, signal)
+                await self.context.changes.signal(container_id, signal)
 
     async def _kill_for_good(self, container_id: str) -> None:
-        await self.scene.monitor.suppress_restart(container_id)
-        await self.scene.changes.stop(container_id, timeout=0, signal="SIGKILL")
-        self.scene.monitor.gone(container_id)
+        await self.context.monitor.suppress_restart(container_id)
+        await self.context.changes.stop(container_id, timeout=0, signal="SIGKILL")
+        self.context.monitor.gone(container_id)
 
     async def _await_end(self, operation: AwaitEnd) -> int:
         """The exit code once the condition is true. A container that removes itself may be gone before it can be examined."""
         container_id, condition = operation.container_id, operation.condition
-        codes = self.scene.monitor.exit_codes
+        codes = self.context.monitor.exit_codes
         if container_id in codes:
             return codes[container_id]
-        state = self.scene.changes.record(container_id).state
+        state = self.context.changes.record(container_id).state
         before, since_up = state.finished_at, state.status.alive or state.status is Status.RESTARTING
         latest = state
 
         def look() -> int | None:
             nonlocal latest
             try:
-                state = latest = self.scene.changes.record(container_id).state
+                state = latest = self.context.changes.record(container_id).state
             except NotFound:  # a running one was killed for its removal
                 return codes.get(container_id, 128 + signal.SIGKILL if latest.status.alive else latest.exit_code)
             up = state.status.alive or state.status is Status.RESTARTING
@@ -437,7 +437,7 @@ class Executor:
                 return state.exit_code if state.finished_at else 0
             return None
 
-        return await self.scene.notifier.until(container_id, look)
+        return await self.context.notifier.until(container_id, look)
 
     async def _remove(self, operation: Remove) -> None:
         try:
@@ -445,11 +445,11 @@ class Executor:
                 await self._remove_for_good(operation)
         except NotFound:
             pass  # it removed itself (run --rm)
-        self.scene.monitor.gone(operation.container_id)
+        self.context.monitor.gone(operation.container_id)
 
     async def _remove_for_good(self, operation: Remove) -> None:
-        await self.scene.monitor.suppress_restart(operation.container_id)
-        await self.scene.changes.remove(operation.container_id, force=operation.force, volumes=operation.volumes)
+        await self.context.monitor.suppress_restart(operation.container_id)
+        await self.context.changes.remove(operation.container_id, force=operation.force, volumes=operation.volumes)
 
     async def _wait(self, operation: Wait) -> None:
         container_id = self.id_of(operation)
@@ -464,15 +464,15 @@ class Executor:
         except Never as reason:
             if not operation.required:
                 raise Warned(gate_errors.optional(reason, operation.service_name)) from None
-            record = self.scene.changes.record(container_id)
-            raise gate_errors.explained(reason, record, self.scene.monitor.check(record), self.scene.tail) from None
+            record = self.context.changes.record(container_id)
+            raise gate_errors.explained(reason, record, self.context.monitor.check(record), self.context.tail) from None
 
     async def _run_job(self, operation: RunJob) -> None:
         from composer.run.jobs import dependency
 
-        assert self.scene.scheduler is not None
+        assert self.context.scheduler is not None
         try:
-            await dependency.run(self.scene.scheduler(), operation)
+            await dependency.run(self.context.scheduler(), operation)
         except dependency.JobFailed as failure:
             if not operation.required:
                 raise Warned(str(failure)) from None
@@ -480,8 +480,8 @@ class Executor:
 
     async def _gate(self, container_id: str, condition: str) -> float:
         """Check the condition. Returns the seconds until the next check, or 0 when the condition is fulfilled."""
-        changes = self.scene.changes
-        await self.scene.notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
+        changes = self.context.changes
+        await self.context.notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
         state = changes.record(container_id).state
         if condition != "running" or state.health is not None:
             return 0.0

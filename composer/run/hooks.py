@@ -14,7 +14,7 @@ from engine.errors import EngineError
 from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
-    from composer.run.executor import Scene
+    from composer.run.executor import OperationContext
 
 MAX_OUTPUT, LINES = 2048, 10
 """Bytes and lines from the end of a failing hook's output that its error shows."""
@@ -33,7 +33,7 @@ class HookFailed(EngineError):
         self.exit_code = exit_code
 
 
-async def run(scene: Scene, container_id: str, service: DesiredService, kind: str) -> None:
+async def run(context: OperationContext, container_id: str, service: DesiredService, kind: str) -> None:
     """Run the service's hooks of this kind (post_start, pre_stop) in order, each to completion, and report their output.
     Raises HookFailed for the first failure; later hooks do not run. In a container that has exited meanwhile, none runs."""
     hooks: Sequence[Hook] = service.post_start if kind == "post_start" else service.pre_stop
@@ -46,33 +46,33 @@ async def run(scene: Scene, container_id: str, service: DesiredService, kind: st
             del last[:-MAX_OUTPUT]
 
         try:
-            code = await scene.changes.exec(container_id, _spec(hook), output=keep)
+            code = await context.changes.exec(container_id, _spec(hook), output=keep)
             lines = shown.decode(errors="replace").splitlines()
-            hook_log.keep(scene.folder(container_id), kind, lines)
+            hook_log.keep(context.folder(container_id), kind, lines)
             for line in lines:
-                scene.tell(HookLine(container=scene.changes.record(container_id).spec.name, text=line))
+                context.send(HookLine(container=context.changes.record(container_id).spec.name, text=line))
             if code:
                 raise HookFailed(f"{service.name} hook exited with status {code}: {tail(last)}".rstrip(": "), code)
         except EngineError as error:
             killed = not isinstance(error, HookFailed) or error.exit_code == _KILLED
-            if await _has_ended(scene, container_id, patience=_PATIENCE if killed else 0):
+            if await _has_ended(context, container_id, patience=_PATIENCE if killed else 0):
                 return
             raise
 
 
-async def _has_ended(scene: Scene, container_id: str, patience: float) -> bool:
+async def _has_ended(context: OperationContext, container_id: str, patience: float) -> bool:
     """Whether the container exits within `patience` seconds: a hook that fails because of the exit ends before the
     state changes."""
 
     def look() -> bool | None:
         try:
-            return None if scene.changes.record(container_id).state.status.alive else True
+            return None if context.changes.record(container_id).state.status.alive else True
         except EngineError:
             return True
 
     found = look()
     with move_on_after(patience):
-        found = found or await scene.notifier.until(container_id, look)
+        found = found or await context.notifier.until(container_id, look)
     return bool(found)
 
 

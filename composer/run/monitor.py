@@ -74,7 +74,7 @@ class Monitor:
         if not record.state.status.alive:
             return
         self._living.add(container_id)
-        self._notifier.tell(container_id)
+        self._notifier.notify(container_id)
         if container_id not in self._probing and (check := self.check(record)):
             self._probing[container_id] = scope = CancelScope()
             self._tasks.start_soon(_apart, self._watch_health, record, check, scope)
@@ -94,13 +94,13 @@ class Monitor:
         if record.state.status.alive or record.state.status is Status.RESTARTING:
             alive = record.state.status.alive
             await self._update(container_id, stopped_by_user=True, stopping=alive, status=status, returns=returns)
-            self._notifier.tell(container_id)
+            self._notifier.notify(container_id)
 
     async def stays_down(self, container_id: str) -> None:
         """A planned restart of the container did not happen."""
         if self._changes.record(container_id).state.returns:
             await self._update(container_id, returns=False)
-            self._notifier.tell(container_id)
+            self._notifier.notify(container_id)
 
     async def reset_backoff(self, container_id: str) -> None:
         """The user starts the container: reset its restart count."""
@@ -115,7 +115,7 @@ class Monitor:
         self._living.discard(container_id)
         self._backoffs.pop(container_id, None)
         self._stop_probing(container_id)
-        self._notifier.tell(container_id)
+        self._notifier.notify(container_id)
 
     async def ended(self, container_id: str) -> None:
         """The container's process has exited."""
@@ -127,7 +127,7 @@ class Monitor:
             record = None
         if record is not None and not record.state.status.alive:
             await self._settle_end(record)
-        self._notifier.tell(container_id)
+        self._notifier.notify(container_id)
         if not self.busy:
             self._idle()
 
@@ -159,7 +159,7 @@ class Monitor:
         async def report(found: Health) -> None:
             if self._changes.record(record.id).state.status.alive:
                 await self._changes.set_health(record.id, found)
-                self._notifier.tell(record.id)
+                self._notifier.notify(record.id)
 
         now = record.state.health or Health(status=health.STARTING)
         with scope, contextlib.suppress(EngineError):  # the container was removed concurrently
@@ -211,7 +211,7 @@ class Monitor:
             await self._after_end(self._changes.record(container_id))
         except EngineError:
             pass  # it was removed meanwhile
-        self._notifier.tell(container_id)
+        self._notifier.notify(container_id)
 
     async def _update(self, container_id: str, **fields: object) -> None:
         state = self._changes.record(container_id).state

@@ -16,7 +16,7 @@ class Notifier:
     def __init__(self) -> None:
         self._events: dict[str, Event] = {}
 
-    def tell(self, container_id: str) -> None:
+    def notify(self, container_id: str) -> None:
         """Report a change of this container."""
         if event := self._events.pop(container_id, None):
             event.set()

@@ -22,43 +22,43 @@ from engine.spec.network import VolumeSpec
 async def _make_volumes(executor: Executor, spec: ContainerSpec) -> None:
     """Create the named volumes on the command line that do not exist."""
     made = {operation.name for operation in executor.plan.operations if isinstance(operation, CreateVolume)}
-    there = executor.scene.snapshot.volumes.keys() | made
+    there = executor.context.snapshot.volumes.keys() | made
     for mount in spec.mounts:
         if mount.type == "volume" and mount.source and mount.source not in there:
             with CancelScope(shield=True):
-                await executor.scene.changes.create_volume(VolumeSpec(name=mount.source))
+                await executor.context.changes.create_volume(VolumeSpec(name=mount.source))
 
 
 async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake | None) -> str:
     """Create the container, let the command attach, and start its program. Returns its id, or "" on failure."""
-    scene, name = executor.scene, wanted.spec.name
+    context, name = executor.context, wanted.spec.name
     kind: type[Create | Start] = Create
     container_id = ""
 
-    def tell(state: str) -> None:
-        scene.tell(Step(kind=str(kind.__struct_config__.tag), name=name, state=state))
+    def report(state: str) -> None:
+        context.send(Step(kind=str(kind.__struct_config__.tag), name=name, state=state))
 
     try:
-        tell(BEGUN)
-        service = scene.desired.services.get(wanted.service) if scene.desired else None
+        report(BEGUN)
+        service = context.desired.services.get(wanted.service) if context.desired else None
         spec = _specification(executor, wanted, service)
-        executor.say_left_out(spec, wanted.service)
+        executor.warn_of_ignored_settings(spec, wanted.service)
         await _make_volumes(executor, spec)
         with CancelScope(shield=True):
-            container_id = (await scene.changes.create(spec)).id
-        tell(DONE)
+            container_id = (await context.changes.create(spec)).id
+        report(DONE)
         kind = Start
-        tell(BEGUN)
+        report(BEGUN)
         ready = partial(handshake.attached, container_id) if wanted.attach and handshake is not None else None
-        await scene.changes.start(container_id, ready=ready)
-        scene.monitor.started(container_id)
+        await context.changes.start(container_id, ready=ready)
+        context.monitor.started(container_id)
         if service is not None and service.post_start:
             from composer.run import hooks
 
-            await hooks.run(scene, container_id, service, "post_start")
-        tell(DONE)
+            await hooks.run(context, container_id, service, "post_start")
+        report(DONE)
     except EngineError as error:
-        tell(FAILED)
+        report(FAILED)
         executor.failures.append(Failure(message=f"service {wanted.service}: {error}"))
     except BaseException:
         if container_id:  # the command hung up before the program started
@@ -70,7 +70,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
 
 def _specification(executor: Executor, wanted: OneOff, service: DesiredService | None) -> ContainerSpec:
     """The specification, with ids for the images and containers that it names."""
-    images = executor.scene.snapshot.images
+    images = executor.context.snapshot.images
     name = wanted.spec.image_ref or wanted.spec.image
     if service is not None and service.image == name:
         name = service.wanted_image
@@ -81,7 +81,7 @@ def _specification(executor: Executor, wanted: OneOff, service: DesiredService |
 
 
 async def _forget(executor: Executor, container_id: str) -> None:
-    changes = executor.scene.changes
+    changes = executor.context.changes
     with contextlib.suppress(EngineError):
         if not changes.record(container_id).state.started_at:
             await changes.remove(container_id, force=True, volumes=True)

@@ -23,46 +23,46 @@ from engine.errors import EngineError, NotFound
 from engine.spec.container import ContainerSpec
 
 if TYPE_CHECKING:
-    from composer.run.executor import Scene
+    from composer.run.executor import OperationContext
     from composer.run.port import LogReader
 
 Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 """A context manager for pure waiting, in which other requests get their turn."""
 
 
-async def run(scene: Scene, service: DesiredService, find: container_spec.Find, waiting: Waiting) -> None:
+async def run(context: OperationContext, service: DesiredService, find: container_spec.Find, waiting: Waiting) -> None:
     """Run the service's hooks. Raises HookFailed for the first that fails; later hooks do not run."""
-    await _clear(scene, service.name)
+    await _clear(context, service.name)
     for index, hook in enumerate(service.pre_start):
-        images = scene.snapshot.images
+        images = context.snapshot.images
         spec = msgspec.structs.replace(
             hook.container,
-            name=f"{scene.snapshot.project}-{service.name}-pre_start-{index}-{secrets.token_hex(4)}",
+            name=f"{context.snapshot.project}-{service.name}-pre_start-{index}-{secrets.token_hex(4)}",
             mounts=container_spec.mounts(hook.container, images, service.name),
         )
         spec = container_spec.with_image(spec, container_spec.image_id(hook.wanted_image, images, service.name))
-        await _Run(scene, f"{service.name} pre_start[{index}]", waiting).run(container_spec.joined(spec, find))
+        await _Run(context, f"{service.name} pre_start[{index}]", waiting).run(container_spec.joined(spec, find))
 
 
-async def _clear(scene: Scene, service: str) -> None:
+async def _clear(context: OperationContext, service: str) -> None:
     """Remove the containers of earlier rounds."""
-    for record in scene.changes.containers():
+    for record in context.changes.containers():
         if is_hook(record) and service_of(record) == service:
-            await _remove(scene, record.id)
+            await _remove(context, record.id)
 
 
-async def _remove(scene: Scene, container_id: str) -> None:
+async def _remove(context: OperationContext, container_id: str) -> None:
     with CancelScope(shield=True), contextlib.suppress(NotFound):
-        await scene.monitor.suppress_restart(container_id)
-        await scene.changes.remove(container_id, force=True, volumes=True)
-        scene.monitor.gone(container_id)
+        await context.monitor.suppress_restart(container_id)
+        await context.changes.remove(container_id, force=True, volumes=True)
+        context.monitor.gone(container_id)
 
 
 class _Run:
     """One hook. `name` is its name in messages: "web pre_start[0]"."""
 
-    def __init__(self, scene: Scene, name: str, waiting: Waiting) -> None:
-        self._scene, self._name, self._waiting = scene, name, waiting
+    def __init__(self, context: OperationContext, name: str, waiting: Waiting) -> None:
+        self._context, self._name, self._waiting = context, name, waiting
         service, _, which = name.partition(" ")
         self._title = f'service "{service}" {which}'
         self._last = {"stdout": bytearray(), "stderr": bytearray()}
@@ -72,37 +72,37 @@ class _Run:
         container_id, kept = "", False
         try:
             with CancelScope(shield=True):
-                container_id = (await self._scene.changes.create(spec)).id
-                await self._scene.changes.start(container_id)
-                self._scene.monitor.started(container_id)
+                container_id = (await self._context.changes.create(spec)).id
+                await self._context.changes.start(container_id)
+                self._context.monitor.started(container_id)
             code = await self._ended(container_id)
             if code:
                 kept = True
                 output = tail(self._last["stderr"]) or tail(self._last["stdout"])
-                said = f": {output}" if output else ""
+                detail = f": {output}" if output else ""
                 retained = f"(hook container {container_id[:12]} retained for inspection)"
-                raise HookFailed(f"{self._title} exited with code {code}{said} {retained}", code)
+                raise HookFailed(f"{self._title} exited with code {code}{detail} {retained}", code)
         except HookFailed:
             raise
         except EngineError as error:
             raise HookFailed(f"{self._title} cannot start: {error}", getattr(error, "exit_code", 1) or 1) from error
         finally:
             if container_id and not kept:
-                await _remove(self._scene, container_id)
+                await _remove(self._context, container_id)
 
     async def _ended(self, container_id: str) -> int:
         """Wait for its exit while showing its output; returns the exit code."""
-        changes = self._scene.changes
+        changes = self._context.changes
 
         def look() -> int | None:
             state = changes.record(container_id).state
             return None if state.status.alive else state.exit_code
 
-        reader = self._scene.logs(container_id)
+        reader = self._context.logs(container_id)
         try:
             async with self._waiting(), create_task_group() as tasks:
                 tasks.start_soon(self._follow, container_id, reader)
-                code = await self._scene.notifier.until(container_id, look)
+                code = await self._context.notifier.until(container_id, look)
                 tasks.cancel_scope.cancel()
             self._read(reader)
             if self._line:
@@ -112,7 +112,7 @@ class _Run:
         return code
 
     async def _follow(self, container_id: str, reader: LogReader) -> None:
-        watch = self._scene.watch()
+        watch = self._context.watch()
         try:
             self._read(reader)
             while True:
@@ -132,4 +132,4 @@ class _Run:
     def _show(self, text: str) -> None:
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
-            self._scene.tell(HookLine(container=self._name, text=line))
+            self._context.send(HookLine(container=self._name, text=line))

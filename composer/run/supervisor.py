@@ -31,7 +31,7 @@ from composer.run import oneoff
 from composer.run.attach_handshake import AttachHandshake
 from composer.run.connection import Connection
 from composer.run.control import Control
-from composer.run.executor import Executor, Scene
+from composer.run.executor import Executor, OperationContext
 from composer.run.failure import unforeseen
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from composer.run.jobs.scheduler import Scheduler
     from composer.run.port import Changes, Engine
 
-UNASKED = 5.0
+IDLE = 5.0
 """Seconds after which a supervisor exits if the command that started it never connects."""
 STOPPING = ("down", "stop", "kill")
 """Actions that cancel an `up` in progress instead of waiting for it."""
@@ -62,8 +62,8 @@ class Supervisor:
         self._served_one: anyio.Event
         self._turns = Turns()
         self._served: list[Turn] = []
-        self._asking = 0
-        self._asked = False
+        self._open_requests = 0
+        self._requested = False
         self._changes: Changes
         self._monitor: Monitor
         self._last: tuple[Connection, End] | None = None
@@ -80,7 +80,7 @@ class Supervisor:
             tasks.cancel_scope.cancel()
         if self._last is not None:
             connection, end = self._last
-            connection.tell(end)
+            connection.send(end)
             await connection.drain()
 
     async def _open(self, tasks: TaskGroup) -> None:
@@ -108,7 +108,7 @@ class Supervisor:
                 self._engine.image,
                 self._notifier,
                 tasks,
-                self._consider_leaving,
+                self._leave_if_idle,
                 boot_id=self._engine.boot_id(),
                 job_ended=self._job_ended,
             )
@@ -139,10 +139,10 @@ class Supervisor:
 
             logs = partial(self._engine.logs, self._project)
             runner = JobRunner(
-                self._project, self._changes, self._monitor, self._perform_alone, logs, self._engine.boot_id()
+                self._project, self._changes, self._monitor, self._perform_own, logs, self._engine.boot_id()
             )
             journal = Journal(self._roots, self._project)
-            self._scheduler = Scheduler(journal, runner, self._tasks, self._consider_leaving)
+            self._scheduler = Scheduler(journal, runner, self._tasks, self._leave_if_idle)
             self._tasks.start_soon(self._scheduler.run)
         return self._scheduler
 
@@ -152,14 +152,14 @@ class Supervisor:
         listener = self._control.listener
         listener.setblocking(False)
         async with create_task_group() as tasks:
-            tasks.start_soon(self._until_unasked, tasks.cancel_scope)
+            tasks.start_soon(self._cancel_without_launcher, tasks.cancel_scope)
             await wait_readable(listener)
             tasks.cancel_scope.cancel()
         with contextlib.suppress(BlockingIOError):
             sock, _ = listener.accept()
             connection = Connection(sock)
             if isinstance(await connection.receive(), Request):
-                connection.tell(End(failures=(Failure(message=str(error)),), last=True))
+                connection.send(End(failures=(Failure(message=str(error)),), last=True))
                 await connection.drain()
 
     # ── exit ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,24 +169,24 @@ class Supervisor:
         """Whether something runs, or will be started automatically."""
         return self._monitor.busy or (self._scheduler is not None and self._scheduler.busy)
 
-    def _consider_leaving(self) -> None:
-        if self._asked and not self._asking and not self._busy:
+    def _leave_if_idle(self) -> None:
+        if self._requested and not self._open_requests and not self._busy:
             self._leave.set()
 
-    async def _unasked(self) -> None:
+    async def _launcher_gone(self) -> None:
         """Wait for the command that started us, which may be slow."""
         if self._control.launcher is not None:
             await wait_readable(self._control.launcher)
-        await anyio.sleep(UNASKED)
+        await anyio.sleep(IDLE)
 
-    async def _until_unasked(self, scope: CancelScope) -> None:
-        await self._unasked()
+    async def _cancel_without_launcher(self, scope: CancelScope) -> None:
+        await self._launcher_gone()
         scope.cancel()
 
     async def _expect_requests(self) -> None:
-        await self._unasked()
-        self._asked = True
-        self._consider_leaving()
+        await self._launcher_gone()
+        self._requested = True
+        self._leave_if_idle()
 
     async def _keep_compiled(self) -> None:
         """Speed up later imports of the modules that this process and its command have loaded."""
@@ -217,7 +217,7 @@ class Supervisor:
                 await anyio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
                 continue
             if peer_is_us(sock):
-                self._asking += 1  # count it here: an earlier request that ends must not make us exit
+                self._open_requests += 1  # count it here: an earlier request that ends must not make us exit
                 tasks.start_soon(self._serve, sock)
             else:
                 sock.close()
@@ -228,30 +228,30 @@ class Supervisor:
         try:
             request = await connection.receive()
             if isinstance(request, Request):
-                self._asked = True
+                self._requested = True
                 async with create_task_group() as tasks:
                     tasks.start_soon(connection.write)
                     end = await self._take_turn(connection, request)
                     tasks.cancel_scope.cancel()
-                if self._asking == 1 and not self._busy:
+                if self._open_requests == 1 and not self._busy:
                     self._last = connection, msgspec.structs.replace(end, last=True)
                     self._leave.set()
                     return
-                connection.tell(end)
+                connection.send(end)
                 await connection.drain()
                 self._served_one.set()
         finally:
-            self._asking -= 1
+            self._open_requests -= 1
             if self._last is None or self._last[0] is not connection:
                 connection.close()
-        self._asked = self._asked or request is None  # it was started for a command that had nothing to do
-        self._consider_leaving()
+        self._requested = self._requested or request is None  # it was started for a command that had nothing to do
+        self._leave_if_idle()
 
     async def _take_turn(self, connection: Connection, request: Request) -> End:
         if request.operations or request.job is not None:
-            return await self._attended(connection, Turn(request))
+            return await self._perform_while_connected(connection, Turn(request))
         if self._turns.taken:
-            connection.tell(Queued())
+            connection.send(Queued())
         for served in self._served:
             if _overtakes(request, served):
                 served.superseded_by = request.options.action
@@ -259,7 +259,7 @@ class Supervisor:
         turn = Turn(request, self._turns)
         await turn.begin()
         with self._serving(turn):
-            end = await self._attended(connection, turn)
+            end = await self._perform_while_connected(connection, turn)
         if turn.superseded_by:
             text = f"{request.options.action} was cancelled by another command: {turn.superseded_by}"
             end = End(failures=(Failure(message=text),))
@@ -274,7 +274,7 @@ class Supervisor:
             self._served.remove(turn)
             turn.end()
 
-    async def _perform_alone(self, request: Request, scope: CancelScope) -> End:
+    async def _perform_own(self, request: Request, scope: CancelScope) -> End:
         """Perform a request of our own when its turn comes, until `scope` is cancelled."""
         turn = Turn(request, self._turns)
         turn.work = scope
@@ -282,7 +282,7 @@ class Supervisor:
         with self._serving(turn):
             return await self._perform(None, turn, None)
 
-    async def _attended(self, connection: Connection, turn: Turn) -> End:
+    async def _perform_while_connected(self, connection: Connection, turn: Turn) -> End:
         """Perform the request as long as its command is connected."""
         handshake = AttachHandshake(connection)
         end = End(failures=(Failure(message="", exit_code=130),))
@@ -295,7 +295,7 @@ class Supervisor:
 
     async def _perform(self, connection: Connection | None, turn: Turn, handshake: AttachHandshake | None) -> End:
         request = turn.request
-        tell: Callable[[Event], None] = connection.tell if connection is not None else lambda event: None
+        send: Callable[[Event], None] = connection.send if connection is not None else lambda event: None
         try:
             if request.job is not None:
                 from composer.run.jobs import actions
@@ -308,10 +308,10 @@ class Supervisor:
                 plan = reconcile(request.desired, snapshot, request.options)
             if request.oneoff is not None:
                 for warning in plan.warnings:
-                    tell(Note(f"warning: {warning}"))
+                    send(Note(f"warning: {warning}"))
             if request.options.action in STARTING:
-                _tell_interrupted(tell, snapshot)
-            scene = Scene(
+                _report_interrupted(send, snapshot)
+            context = OperationContext(
                 changes=self._changes,
                 monitor=self._monitor,
                 notifier=self._notifier,
@@ -321,13 +321,13 @@ class Supervisor:
                 logs=partial(self._engine.logs, self._project),
                 watch=partial(self._engine.watch, self._project),
                 folder=partial(self._engine.folder, self._project),
-                tell=tell,
+                send=send,
                 scheduler=self.scheduler,
                 attach=frozenset(request.options.attach),
                 attached=handshake.attached if handshake is not None else None,
                 turn=turn,
             )
-            executor = Executor(scene, plan, parallel=request.options.parallel)
+            executor = Executor(context, plan, parallel=request.options.parallel)
             turn.concerns = executor.concerns
             if request.oneoff is not None and request.oneoff.run:
                 from composer.run.jobs import by_hand
@@ -367,8 +367,8 @@ class Supervisor:
         if not done and not turn.request.operations:
             plan = Plan()
             leftovers(plan, self._snapshot(turn.request))
-            scene = msgspec.structs.replace(executor.scene, tell=lambda event: None, turn=None)
-            await Executor(scene, plan).run()
+            context = msgspec.structs.replace(executor.context, send=lambda event: None, turn=None)
+            await Executor(context, plan).run()
 
     def _snapshot(self, request: Request) -> observed.Snapshot:
         return observed.take(
@@ -397,10 +397,10 @@ class Supervisor:
             reader.close()
 
 
-def _tell_interrupted(tell: Callable[[Event], None], snapshot: observed.Snapshot) -> None:
+def _report_interrupted(send: Callable[[Event], None], snapshot: observed.Snapshot) -> None:
     for record in snapshot.containers:
         if record.state.error == INTERRUPTED:
-            tell(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; restarting it"))
+            send(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; restarting it"))
 
 
 def _overtakes(request: Request, served: Turn) -> bool:

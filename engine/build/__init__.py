@@ -79,8 +79,8 @@ def _unbuilt(spec: BuildSpec, images: ImageStore) -> Builder:
 def context_paths(dockerfile: str, contexts: Mapping[str, str], *, images: ImageStore) -> list[str] | None:
     """The paths of the context that the Dockerfile at the path `dockerfile` can read; None if it may be any. `contexts`
     are the additional ones. Raises BuildFailed, OSError."""
+    from engine.build.context_paths import context_paths as read
     from engine.build.lex import lex
-    from engine.build.wanted import context_paths as read
 
     with open(dockerfile, encoding="utf-8", errors="replace") as file:
         return read(lex(file.read(), dockerfile), contexts, images.get)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from engine.build.context import Item, Match, SourceTree
-from engine.build.fresh import Fresh
 from engine.build.mode import Mode
+from engine.build.new_directory import NewDirectory
 from engine.errors import BuildFailed, OperationFailed
 from engine.filetree import attributes
 from engine.filetree.copy import copy_content
@@ -43,7 +43,7 @@ class Target:
         self._times: list[tuple[str, int]] = []
         """Of the directories of a tree, parents first: relative path, nanoseconds."""
         self._linked: dict[tuple[int, int], str] = {}
-        self._fresh = Fresh(root)
+        self._fresh = NewDirectory(root)
 
     def copy(self, source: SourceTree, match: Match) -> None:
         """Raises BuildFailed when a file and a directory meet, OperationFailed."""

@@ -151,6 +151,6 @@ def _git(repository: Repository, folder: str, *args: str) -> str:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise BuildFailed(f"git {args[0]} of {repository.remote}: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise BuildFailed(f"git {args[0]} of {repository.remote}: {lines[-1]}")
     return done.stdout

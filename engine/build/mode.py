@@ -46,8 +46,8 @@ class Mode(Struct, frozen=True):
         return bits
 
     @staticmethod
-    def _changed(bits: int, mode: int, who: str, operator: str, permissions: str) -> int:
-        classes = "ugo" if not who or "a" in who else who
+    def _changed(bits: int, mode: int, classes: str, operator: str, permissions: str) -> int:
+        classes = "ugo" if not classes or "a" in classes else classes
         executable = stat.S_ISDIR(mode) or bits & 0o111
         value = cleared = 0
         for name in classes:

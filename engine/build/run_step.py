@@ -155,7 +155,7 @@ def _failed(
     run: StageRun, instruction: ins.Run, args: tuple[str, ...], code: int, step: Step, *, memory: int
 ) -> BuildFailed:
     step.done_output()
-    said = "".join(f"\n  {line}" for line in step.tail[-_TAIL:])
+    output = "".join(f"\n  {line}" for line in step.tail[-_TAIL:])
     error = run.source.error(
         instruction.start,
         f'process "{" ".join(args)}" did not complete successfully: exit code: {code}',
@@ -164,4 +164,4 @@ def _failed(
     hint = {126: "The command cannot be executed.", 127: "The command was not found in the image."}.get(code, "")
     if code == 137 and memory:
         hint = f"It was killed: the limit of its memory is {memory >> 20} MiB (--memory)."
-    return BuildFailed(error.message + (f"\nlast output:{said}" if said else ""), exit_code=code, hint=hint)
+    return BuildFailed(error.message + (f"\nlast output:{output}" if output else ""), exit_code=code, hint=hint)

@@ -38,13 +38,13 @@ def _switch_on(folder: str, available: set[str], needed: set[str]) -> None:
         try:
             files.write(f"{folder}/cgroup.subtree_control", f"+{controller}")
         except OperationFailed as error:
-            if error.errno == errno.EBUSY and _step_aside(folder):
+            if error.errno == errno.EBUSY and _move_processes_away(folder):
                 files.write(f"{folder}/cgroup.subtree_control", f"+{controller}")
             elif controller in needed:
                 raise
 
 
-def _step_aside(folder: str) -> bool:
+def _move_processes_away(folder: str) -> bool:
     """Move processes out of a cgroup that is to enable controllers for its children (the "no internal processes" rule).
     In a cgroup namespace or a delegated cgroup we may move them; the real root is exempt from the rule."""
     with contextlib.suppress(OSError, OperationFailed):

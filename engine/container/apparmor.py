@@ -105,8 +105,8 @@ class Default:
     def warnings(self) -> list[str]:
         """The warnings since the last call."""
         _ = self.name
-        told, self._warnings = self._warnings, []
-        return told
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
 
 def load(roots: Roots) -> str:
@@ -146,8 +146,8 @@ def _parse(text: str) -> None:
         [parser, "--replace", "--skip-cache", "--quiet"], input=text, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"apparmor_parser exited with status {done.returncode}"
-        raise OperationFailed("load the AppArmor profile", DEFAULT, detail=said)
+        detail = " ".join(done.stderr.split()) or f"apparmor_parser exited with status {done.returncode}"
+        raise OperationFailed("load the AppArmor profile", DEFAULT, detail=detail)
 
 
 def _read(path: str) -> str:

@@ -47,10 +47,10 @@ def _in_child(record: ContainerRecord, work: Callable[[], None]) -> None:
     os.close(namespace)
     os.close(writing)
     with open(reading, "rb") as file:
-        said = file.read()
+        report = file.read()
     _, status = os.waitpid(pid, 0)
-    if said:
-        _raise(json.loads(said))
+    if report:
+        _raise(json.loads(report))
     if status:
         raise OperationFailed(
             "work in the user namespace of", record.spec.name, detail="the helper process exited early"
@@ -72,10 +72,10 @@ def _child(namespace: int, writing: int, work: Callable[[], None]) -> NoReturn:
         os._exit(0)
 
 
-def _raise(said: dict[str, str]) -> NoReturn:
-    if "broken" in said:
+def _raise(report: dict[str, str]) -> NoReturn:
+    if "broken" in report:
         raise BrokenPipeError
-    kind = getattr(engine.errors, said["kind"], EngineError)
+    kind = getattr(engine.errors, report["kind"], EngineError)
     error = kind.__new__(kind)  # the message is already complete
-    EngineError.__init__(error, said["message"], hint=said["hint"])
+    EngineError.__init__(error, report["message"], hint=report["hint"])
     raise error

@@ -55,7 +55,7 @@ class Attachments:
         elif listener in self.parting:
             self._part(streams, listener)
         if not waiting:
-            streams.relieve()
+            streams.resume_if_possible()
 
     def _ready(self, streams: Streams, listener: Listener) -> None:
         listener.flush()

@@ -24,7 +24,7 @@ class Connection:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._number = 0
-        self._told = False
+        self._warned = False
         self._events: deque[Message] = deque()
 
     @classmethod
@@ -58,11 +58,11 @@ class Connection:
 
     def _silent(self) -> None:
         """Say once why there is no answer if the keeper was stopped (SIGSTOP)."""
-        if not self._told and control.peer_is_stopped(self._channel.sock):
-            self._told = True
+        if not self._warned and control.peer_is_stopped(self._channel.sock):
+            self._warned = True
             print(f"The keeper of this project is stopped. To resume it: kill -CONT {self.peer}", file=sys.stderr)
 
-    def tell(self, do: str, **fields: object) -> None:
+    def notify(self, do: str, **fields: object) -> None:
         """Send a request without an answer. Safe in signal handlers, even during `event`. Raises OSError."""
         self._channel.send({"n": 0, "do": do, **fields})
 

@@ -113,7 +113,7 @@ class Container:
         self.streams.adopt(pipes.processes(self.bundle["cgroup_procs"], pid), descriptors)
 
     def read(self) -> bool:
-        """Read a report of the process about its start; False at the end of the stream, then call `hung_up`. Raises
+        """Read a report of the process about its start; False at the end of the stream, then call `report_closed`. Raises
         BlockingIOError when there is none now."""
         assert self.child
         try:
@@ -165,7 +165,7 @@ class Container:
         self.failure = {"error": error, "exit_code": 125}
         self.signal(signal.SIGKILL)
 
-    def hung_up(self) -> None:
+    def report_closed(self) -> None:
         """The report stream has ended: the process has executed the program, or is exiting."""
         if self.child:
             self.child.close()

@@ -12,14 +12,14 @@ QUIET = 1.0
 
 class Failures:
     def __init__(self) -> None:
-        self._told = -QUIET
+        self._last_report = -QUIET
 
     def survive(self) -> None:
         """Log the current exception, at a limited rate. Needs hardly any memory."""
         error = sys.exc_info()[1]
         now = time.monotonic()
-        if error is not None and now - self._told >= QUIET:
-            self._told = now
+        if error is not None and now - self._last_report >= QUIET:
+            self._last_report = now
             try:
                 place = error.__traceback__
                 text = f"{type(error).__name__}: {error}"

@@ -30,7 +30,7 @@ class Listener:
     def full(self) -> bool:
         return len(self._waiting) > LIMIT
 
-    def tell(self, stream: str, data: bytes) -> None:
+    def enqueue(self, stream: str, data: bytes) -> None:
         """Docker's attach multiplexing for pipes (8-byte header), raw bytes for a terminal. Never blocks."""
         if self._framed:
             data = bytes((1 if stream == "stdout" else 2, 0, 0, 0)) + len(data).to_bytes(4, "big") + data

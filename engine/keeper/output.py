@@ -71,18 +71,18 @@ def grow(fd: int) -> None:
 
 
 class Stream:
-    """One stream of a container. `tell` passes output to attached clients at once.
+    """One stream of a container. `distribute` passes output to attached clients at once.
 
     `adopted`: an earlier keeper was killed, perhaps between recording a batch and taking it out of the FIFO.
     """
 
     def __init__(
-        self, fd: int, name: str, log: Log | None, tell: Callable[[str, bytes], None], *, adopted: bool = False
+        self, fd: int, name: str, log: Log | None, distribute: Callable[[str, bytes], None], *, adopted: bool = False
     ) -> None:
         self.fd, self.name = fd, name
         self._adopted = adopted
-        self._log, self._tell = log, tell
-        self._told = 0
+        self._log, self._distribute = log, distribute
+        self._distributed = 0
         self._most = TURN
         self._grown = False
 
@@ -106,7 +106,7 @@ class Stream:
         self._adopted = False
         taken = self._record(data)
         scratch.drop(self.fd, taken)
-        self._told = len(data) - taken
+        self._distributed = len(data) - taken
         self._most = TURN
         return taken > 0 or known > 0
 
@@ -125,16 +125,16 @@ class Stream:
             scratch.drop(self.fd, len(rest))
 
     def _record(self, data: bytes) -> int:
-        if len(data) > self._told:
-            self._tell(self.name, data[self._told :])
+        if len(data) > self._distributed:
+            self._distribute(self.name, data[self._distributed :])
         return self._log.feed(self.name, data) if self._log else len(data)
 
 
 class Terminal(Stream):
     """The master side of a container's pseudo-terminal: stdout and stderr in one."""
 
-    def __init__(self, fd: int, log: Log | None, tell: Callable[[str, bytes], None]) -> None:
-        super().__init__(fd, "stdout", log, tell)
+    def __init__(self, fd: int, log: Log | None, distribute: Callable[[str, bytes], None]) -> None:
+        super().__init__(fd, "stdout", log, distribute)
         self._rest = b""
 
     def turn(self, scratch: Scratch) -> bool:
@@ -146,7 +146,7 @@ class Terminal(Stream):
             if error.errno == errno.EIO:  # no process has the slave open now
                 return False
             raise
-        self._told = len(self._rest)
+        self._distributed = len(self._rest)
         self._rest += data
         self._rest = self._rest[self._record(self._rest) :]
         return bool(data)

@@ -65,7 +65,7 @@ class Reaper:
             return False
         if not open_still:
             self._loop.unregister(container.child)
-            container.hung_up()
+            container.report_closed()
         return True
 
     def watch_exec(self, execution: Execution) -> None:

@@ -150,9 +150,9 @@ class Shipping:
             theirs.close()
             os.close(null)
         self._sock = ours
-        self._loop.register(ours, selectors.EVENT_READ, self._hear)
+        self._loop.register(ours, selectors.EVENT_READ, self._receive)
 
-    def _hear(self, sock: socket.socket) -> None:
+    def _receive(self, sock: socket.socket) -> None:
         """{"done": folder}: the whole log of an exited container has been sent."""
         try:
             data = sock.recv(65536)

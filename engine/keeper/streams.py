@@ -83,7 +83,7 @@ class Streams:
         os.set_blocking(master, False)
         self.master = master
         self.input.open(os.dup(master))
-        self._take_on(Terminal(master, self.log, self._tell))
+        self._take_on(Terminal(master, self.log, self._distribute))
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -96,7 +96,7 @@ class Streams:
             if name == "stdin":
                 self.input.open(fd)
             else:
-                self._take_on(Stream(fd, name, self.log, self._tell, adopted=adopted))
+                self._take_on(Stream(fd, name, self.log, self._distribute, adopted=adopted))
 
     def _take_on(self, stream: Stream) -> None:
         self._streams[stream.fd] = stream
@@ -111,17 +111,17 @@ class Streams:
         if listener in self.listeners:
             self.listeners.remove(listener)
         listener.close()
-        self.relieve()
+        self.resume_if_possible()
 
-    def relieve(self) -> None:
+    def resume_if_possible(self) -> None:
         """Resume reading, unless a listener's queue is still too long."""
         if not any(listener.full for listener in self.listeners):
             for fd in self._streams:
                 self._outputs.resume(fd)
 
-    def _tell(self, stream: str, data: bytes) -> None:
+    def _distribute(self, stream: str, data: bytes) -> None:
         for listener in list(self.listeners):
-            listener.tell(stream, data)
+            listener.enqueue(stream, data)
             if listener.gone:
                 self.detach(listener)
             elif listener.full:

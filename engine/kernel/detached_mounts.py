@@ -24,12 +24,12 @@ _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 def _check(result: int, operation: str, subject: object, context: int = -1) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        said = _said(context) if context >= 0 else ""
-        raise OperationFailed(operation, subject, number, detail=said or os.strerror(number))
+        messages = _messages(context) if context >= 0 else ""
+        raise OperationFailed(operation, subject, number, detail=messages or os.strerror(number))
     return int(result)
 
 
-def _said(context: int) -> str:
+def _messages(context: int) -> str:
     """The file system's messages about a failure: lines of "e overlay: …" (fsopen(2))."""
     lines: list[str] = []
     while True:

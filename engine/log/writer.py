@@ -73,11 +73,11 @@ class Log:
 
     def close(self) -> None:
         if self._lost_bytes:
-            self._tell_loss()
+            self._record_loss()
         os.close(self.fd)
 
     def _record(self, stream: str, data: bytes, moment: int) -> None:
-        if self._lost_bytes and not self._tell_loss():
+        if self._lost_bytes and not self._record_loss():
             self._lose(data)
             return
         records = self._format.encode(stream, data, moment)
@@ -120,7 +120,7 @@ class Log:
         self._lost_bytes += len(data)
         self._lost_lines += data.count(b"\n")
 
-    def _tell_loss(self) -> bool:
+    def _record_loss(self) -> bool:
         """Whether writing is possible again; if so, the loss has been recorded in the log."""
         text = f"{self._lost_lines} lines ({self._lost_bytes} bytes) of output were lost: {self._reason()}"
         if not self._append(self._format.encode("stderr", f"composer: {text}\n".encode(), self._now())):

@@ -26,7 +26,7 @@ DEFAULT_LIKE = 7
 """The longest prefix of routes that act as a default route: VPNs use two of length 1, or several longer ones."""
 
 
-def lost(records: Iterable[NetworkRecord]) -> set[str]:
+def missing_links(records: Iterable[NetworkRecord]) -> set[str]:
     """The names of the networks whose bridge another program has removed."""
     found = set()
     for record in records:
@@ -38,7 +38,7 @@ def lost(records: Iterable[NetworkRecord]) -> set[str]:
     return found
 
 
-def rivals(records: Sequence[NetworkRecord]) -> dict[str, str]:
+def conflicting_routes(records: Sequence[NetworkRecord]) -> dict[str, str]:
     """Network → route of another link ("172.17.0.0/16 of link docker0") that leads its addresses elsewhere. A wider route
     counts only if we chose the subnet; a user who chooses part of a wider route does so knowingly."""
     wanted = [one for record in records for one in _subnets(record)]

@@ -46,13 +46,13 @@ class Link(Struct, frozen=True):
 def inside(netns: int) -> Iterator[None]:
     """A context manager: during the block, which must not await, the calling thread is in the namespace open at
     `netns`."""
-    with travelling() as enter:
+    with in_other_namespaces() as enter:
         enter(netns)
         yield
 
 
 @contextlib.contextmanager
-def travelling() -> Iterator[Callable[[int], None]]:
+def in_other_namespaces() -> Iterator[Callable[[int], None]]:
     """A context manager that yields a function; it moves the calling thread to the namespace open at a descriptor. The
     block must not await; at its end, the thread is back in its namespace."""
 

@@ -16,7 +16,7 @@ from engine.errors import EngineError, NotFound, OperationFailed
 from engine.net import endpoint, options
 from engine.net.endpoint import Plan
 from engine.net.lan import settings as lan
-from engine.net.rtnetlink import Rtnetlink, inside, travelling
+from engine.net.rtnetlink import Rtnetlink, in_other_namespaces, inside
 from engine.spec import networkoptions
 from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
@@ -64,7 +64,7 @@ def _configure(wanted: Sequence[Sequence[Plan]], spaces: dict[int, int], failure
     """Set up the namespaces of jobs without a failure, and record new failures."""
     ready: dict[int, tuple[Rtnetlink, list[bytes]]] = {}
     try:
-        with travelling() as enter:
+        with in_other_namespaces() as enter:
             for number, plans in enumerate(wanted):
                 if failures[number] is None:
                     try:

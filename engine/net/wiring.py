@@ -168,7 +168,7 @@ class Wiring:
         self._hide(self._shown.pop(container_id, ()))
         self._let_go(container_id)
         held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
-        self._forget_soon({row[0] for row in held})
+        self._schedule_forget({row[0] for row in held})
         self.release(container_id)
         await removal.leave_default(self.store)
 
@@ -182,7 +182,7 @@ class Wiring:
                 if self._enforcement is not None:
                     self._enforcement.disallow(gone)
 
-    def _forget_soon(self, addresses: set[str]) -> None:
+    def _schedule_forget(self, addresses: set[str]) -> None:
         """Forget connections, batched with those of containers that stop soon after, because the kernel searches all
         connections."""
         if addresses and not self._left:
@@ -235,19 +235,19 @@ class Wiring:
         self, container_id: str, pid: int, network: str, endpoints: Collection[Endpoint]
     ) -> list[Endpoint]:
         """Disconnect a running container from a network (docker network disconnect). Returns its remaining endpoints.
-        `lead` then updates its default route and published ports."""
+        `set_default_route` then updates its default route and published ports."""
         gone = [one for one in endpoints if one.network == network]
         left = [one for one in endpoints if one.network != network]
         veth.unplug(pid, gone)
         self._hide(gone)
         ipam.release(self.store, container_id, network)
         self._let_go(container_id, network)
-        self._forget_soon({one for end in gone for one in _addresses(end)})
+        self._schedule_forget({one for end in gone for one in _addresses(end)})
         if network == bridge.DEFAULT:
             await removal.leave_default(self.store)
         return left
 
-    async def lead(
+    async def set_default_route(
         self,
         container_id: str,
         pid: int,
@@ -371,7 +371,7 @@ class Wiring:
         with self.store.transaction(freeing=True) as db:
             owners = known()
             rows = db.execute("SELECT owner, address FROM addresses").fetchall()
-            self._forget_soon({address for owner, address in rows if owner not in owners})
+            self._schedule_forget({address for owner, address in rows if owner not in owners})
             for table in ("addresses", "ports"):
                 for (owner,) in db.execute(f"SELECT DISTINCT owner FROM {table}").fetchall():
                     if owner not in owners:
@@ -440,7 +440,7 @@ class Wiring:
                 if rules:
                     await backend.publish(self.store.roots, rules)
             except EngineError:
-                await self._apply_apart(whole)
+                await self._apply_one_by_one(whole)
             self._take_over(whole)
             for job in whole:
                 _end(job)
@@ -460,7 +460,7 @@ class Wiring:
 
             conntrack.forget((), ports)
 
-    async def _apply_apart(self, jobs: Sequence[_Job]) -> None:
+    async def _apply_one_by_one(self, jobs: Sequence[_Job]) -> None:
         """The kernel refused a rule: retry one by one to find the container, and serve the others."""
         for job in jobs:
             try:

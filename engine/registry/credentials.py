@@ -138,8 +138,8 @@ def run_helper(helper: str, action: str, text: str, key: str) -> bytes | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RegistryError(f"the credential helper {program} failed: {error}") from error
     if done.returncode:
-        said = (done.stdout + done.stderr).decode(errors="replace").strip()
-        if "credentials not found" in said:
+        output = (done.stdout + done.stderr).decode(errors="replace").strip()
+        if "credentials not found" in output:
             return None
-        raise RegistryError(f"the credential helper {program} failed for {key}: {said}")
+        raise RegistryError(f"the credential helper {program} failed for {key}: {output}")
     return done.stdout

@@ -95,7 +95,7 @@ class Pull:
             try:
                 found = client.manifest(self.reference.pinned)
             except (RegistryError, NotFound) as error:
-                self.tell(self.reference.familiar, f"Mirror {mirror}: {error.message}")
+                self.report(self.reference.familiar, f"Mirror {mirror}: {error.message}")
                 continue
             self.client = client
             return found
@@ -131,7 +131,7 @@ class Pull:
         except (NotFound, ImageError) as error:
             if isinstance(error, Corrupt):
                 raise
-            self.tell(self.reference.familiar, f"Warning: skipping {subject}: {error.message}")
+            self.report(self.reference.familiar, f"Warning: skipping {subject}: {error.message}")
 
     def configuration(self, found: manifest.Manifest) -> bytes:
         descriptor = found.config
@@ -150,7 +150,7 @@ class Pull:
                 raise NotFound(
                     "image", f"{self.reference.familiar} for platform {self.platform}", hint=f"It is for {theirs}."
                 )
-            self.tell(self.reference.familiar, f"Warning: the image is for {theirs}, this machine is {self.platform}")
+            self.report(self.reference.familiar, f"Warning: the image is for {theirs}, this machine is {self.platform}")
         return file
 
     def layers(self, found: manifest.Manifest, image: image_config.ImageFile) -> list[str]:
@@ -165,9 +165,9 @@ class Pull:
             manifest.compression(layer)
             if store.get(chain_id) is None:
                 missing.append(position)
-                self.tell(layer.digest, "Pulling fs layer")
+                self.report(layer.digest, "Pulling fs layer")
             else:
-                self.tell(layer.digest, "Already exists")
+                self.report(layer.digest, "Already exists")
         if not missing:
             return chain
         with contextlib.ExitStack() as stack:
@@ -188,7 +188,7 @@ class Pull:
                         size=done.size,
                         blob=found.layers[position].digest,
                     )
-                    self.tell(found.layers[position].digest, "Pull complete")
+                    self.report(found.layers[position].digest, "Pull complete")
             except BaseException:
                 self._stop.set()
                 for job in jobs.values():
@@ -218,7 +218,7 @@ class Pull:
                 if not self.images.blobs.has(layer.digest, layer.size):
                     self.fetch(layer)
             self.check_stop()
-            self.tell(layer.digest, "Extracting", layer.size, layer.size)
+            self.report(layer.digest, "Extracting", layer.size, layer.size)
             with open(self.images.blobs.path(layer.digest), "rb") as file:
                 return extract(draft, file, f"layer {layer.digest[7:19]} of {self.reference.familiar}", diff_id=diff_id)
         except BaseException:
@@ -227,24 +227,24 @@ class Pull:
 
     def fetch(self, layer: manifest.Descriptor) -> None:
         step = max(layer.size // 100, 1 << 19)
-        told = -step
+        reported = -step
 
         def progress(count: int) -> None:
-            nonlocal told
+            nonlocal reported
             self.check_stop()
-            if count - told >= step or count == layer.size:
-                told = count
-                self.tell(layer.digest, "Downloading", count, layer.size)
+            if count - reported >= step or count == layer.size:
+                reported = count
+                self.report(layer.digest, "Downloading", count, layer.size)
 
         with self.images.blobs.writer(layer.digest, layer.size) as writer:
             self.client.fetch(writer, progress, urls=layer.urls)
-        self.tell(layer.digest, "Download complete", layer.size, layer.size)
+        self.report(layer.digest, "Download complete", layer.size, layer.size)
 
     def check_stop(self) -> None:
         if self._stop.is_set():
             raise _StoppedError
 
-    def tell(self, subject: str, status: str, current: int = 0, total: int = 0) -> None:
+    def report(self, subject: str, status: str, current: int = 0, total: int = 0) -> None:
         name = subject[7:19] if subject.startswith("sha256:") else subject
         event: dict[str, object] = {"id": name, "status": status, "parent": self.reference.familiar}
         if total:

@@ -45,8 +45,8 @@ class Push:
         self.reference = reference.parse(name)
         if self.reference.digest:
             raise ImageError(f"cannot push {name}: a digest is not a valid push target", hint="Push a tag.")
-        said = settings.of(self.reference.registry)
-        self.compression = compression or Compression(said.compression or "gzip", said.compression_level)
+        configured = settings.of(self.reference.registry)
+        self.compression = compression or Compression(configured.compression or "gzip", configured.compression_level)
         self.insecure, self.given = insecure, given
         self._client: Client | None = None
         self._client_lock = threading.Lock()
@@ -69,7 +69,7 @@ class Push:
             pinned = self.reference.with_digest(digest)
             self.images.add_digest(image.id, pinned)
             self.images.set_variants(str(pinned), others)
-            self.tell(self.reference.familiar, f"digest: {digest} size: {len(body)}")
+            self.report(self.reference.familiar, f"digest: {digest} size: {len(body)}")
             return digest
 
     @property
@@ -125,17 +125,17 @@ class Push:
     def layer(self, layer: Layer, others: list[str]) -> manifest.Descriptor:
         known = bool(layer.blob) and self.images.blobs.has(layer.blob)
         if not known:
-            self.tell(layer.diff_id, "Preparing")
+            self.report(layer.diff_id, "Preparing")
         blob = blob_of(self.images, layer, self.compression)
         digest, size, path = blob.digest, blob.size, self.images.blobs.path(blob.digest)
         new = not known and size <= _SMALL
         if not new and self.client.has_blob(digest):
-            self.tell(layer.diff_id, "Layer already exists")
+            self.report(layer.diff_id, "Layer already exists")
         elif any(self.client.mount_blob(digest, other) for other in others):
-            self.tell(layer.diff_id, "Mounted")
+            self.report(layer.diff_id, "Mounted")
         else:
             self.client.upload(digest, size, lambda offset: self.content(path, layer, size, offset))
-            self.tell(layer.diff_id, "Pushed", size, size)
+            self.report(layer.diff_id, "Pushed", size, size)
         return blob
 
     def content(self, path: str, layer: Layer, size: int, sent: int) -> Iterator[bytes]:
@@ -146,9 +146,9 @@ class Push:
                     raise ImageError(f"the push of {self.reference.familiar} was cancelled")
                 yield data
                 sent += len(data)
-                self.tell(layer.diff_id, "Pushing", sent, size)
+                self.report(layer.diff_id, "Pushing", sent, size)
 
-    def tell(self, subject: str, status: str, current: int = 0, total: int = 0) -> None:
+    def report(self, subject: str, status: str, current: int = 0, total: int = 0) -> None:
         name = subject[7:19] if subject.startswith("sha256:") else subject
         event: dict[str, object] = {"id": name, "status": status, "parent": self.reference.familiar}
         with self._progress_lock:

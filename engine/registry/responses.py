@@ -38,26 +38,28 @@ class Responses:
         status = response.status
         if status in statuses:
             return
-        said = self._message(response)
+        message = self._message(response)
         registry = self.reference.registry
         if status == 404:
-            hint = f"{registry} says: {said or 'not found'}"
+            hint = f"{registry} says: {message or 'not found'}"
             if part:
                 hint += "\nThe registry has the image, but not this part of it. Push the image again."
                 raise NotFound(part[0], f"{part[1]} of {self.reference.familiar}", hint=hint)
             raise NotFound("image", self.reference.familiar, hint=hint)
         if status in (401, 403):
             hint = "The image may be private or not exist. Credentials are read from ~/.docker/config.json."
-            raise RegistryError(f"access to {subject} denied by {registry}: {said or status}", status=status, hint=hint)
+            raise RegistryError(
+                f"access to {subject} denied by {registry}: {message or status}", status=status, hint=hint
+            )
         if status == 429:
             wait = retry_after(response)
             when = f"It asks to wait {wait:.0f} seconds: try again then" if wait else "Try again later"
             raise RegistryError(
-                f"{registry} limits the rate of requests: {said or status}",
+                f"{registry} limits the rate of requests: {message or status}",
                 status=status,
                 hint=f"{when}, or log in if you have not.",
             )
-        raise RegistryError(f"{subject}: {registry} answered {status}: {said or response.reason}", status=status)
+        raise RegistryError(f"{subject}: {registry} answered {status}: {message or response.reason}", status=status)
 
     def _message(self, response: Response) -> str:
         """The messages in an error body (distribution-spec, "Error Codes")."""

@@ -48,18 +48,18 @@ class Transport:
 
     def __init__(self, registry: str, insecure: Collection[str] = (), mirror: str = "") -> None:
         """`mirror` replaces the registry as the server."""
-        said = settings.of(registry)
-        given = mirror or said.location
+        configured = settings.of(registry)
+        given = mirror or configured.location
         place = settings.endpoint(given) if given else settings.Endpoint(_HOSTS.get(registry, registry))
         self.registry = place.host if mirror else registry
         self.host, self.prefix = place.host, place.prefix
         if mirror:
-            said = settings.of(place.host)
-        plain = said.plain_http or place.scheme == "http"
-        self.trusting = registry in insecure or said.insecure or plain or is_loopback(self.host)
+            configured = settings.of(place.host)
+        plain = configured.plain_http or place.scheme == "http"
+        self.trusting = registry in insecure or configured.insecure or plain or is_loopback(self.host)
         self._scheme = "http" if plain else place.scheme
-        self._ca = said.ca
-        self._timeout = urllib3.Timeout(connect=said.connect_timeout, read=said.read_timeout)
+        self._ca = configured.ca
+        self._timeout = urllib3.Timeout(connect=configured.connect_timeout, read=configured.read_timeout)
         self._lock, self._pools_lock = threading.Lock(), threading.Lock()
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._context: ssl.SSLContext | None = None

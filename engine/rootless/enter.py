@@ -75,13 +75,13 @@ def _make(roots: Roots, path: str) -> None:
         tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
         argv = [sys.executable, "-I", "-S", program, tree, roots.run, "3"]
-        said = ""
+        answer = ""
         for prefix in (_scope(), []):
-            said = _start([*prefix, *argv], f"{roots.run}/rootless.log")
-            if said:
+            answer = _start([*prefix, *argv], f"{roots.run}/rootless.log")
+            if answer:
                 break
-        if said != "1":
-            message, _, hint = said.lstrip("!").partition("\n")
+        if answer != "1":
+            message, _, hint = answer.lstrip("!").partition("\n")
             raise Unsupported(message or "cannot create a namespace", hint=hint or f"See {roots.run}/rootless.log.")
         if why := client.no_network(path):
             print(f"warning: containers and pulls have no outside network: {why}", file=sys.stderr)
@@ -119,9 +119,9 @@ def _start(argv: list[str], log: str) -> str:
         for fd in (done, null, output):
             os.close(fd)
     with open(ready, "rb") as file:
-        said = file.read().decode(errors="replace")
+        answer = file.read().decode(errors="replace")
     os.waitpid(pid, 0)  # it forks, and its parent exits
-    return said
+    return answer
 
 
 def _private(folder: str) -> None:

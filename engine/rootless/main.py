@@ -59,7 +59,7 @@ class Host:
         atomic.replace(self.state_file, json.dumps(state).encode())
         self.loop = selectors.DefaultSelector()
         self.clients: set[Channel] = set()
-        self.inhabitant = -1
+        self.process_inside = -1
 
     @property
     def state_file(self) -> str:
@@ -73,15 +73,15 @@ class Host:
     def serve(self) -> None:
         empty = False
         while True:
-            events = self.loop.select(None if self.clients or self.inhabitant >= 0 else LINGER)
+            events = self.loop.select(None if self.clients or self.process_inside >= 0 else LINGER)
             for key, _ in events:
                 key.data(key.fileobj)
             _reap()
-            if not self.clients and self.inhabitant < 0:
+            if not self.clients and self.process_inside < 0:
                 self._look()
-                if self.inhabitant < 0 and empty and not events:
+                if self.process_inside < 0 and empty and not events:
                     return
-                empty = self.inhabitant < 0
+                empty = self.process_inside < 0
 
     def end(self) -> None:
         """Close the socket: waiting clients find it closed and create another namespace."""
@@ -94,19 +94,19 @@ class Host:
 
     def _look(self) -> None:
         """Wait for a process inside to exit, instead of polling."""
-        while pid := self.space.inhabitant():
+        while pid := self.space.process_inside():
             try:
                 pidfd = calls.pidfd_open(pid)
             except EngineError:
                 continue  # it has just exited
-            self.inhabitant = pidfd
+            self.process_inside = pidfd
             self.loop.register(pidfd, selectors.EVENT_READ, self._gone)
             return
 
     def _gone(self, pidfd: int) -> None:
         self.loop.unregister(pidfd)
         os.close(pidfd)
-        self.inhabitant = -1
+        self.process_inside = -1
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
 

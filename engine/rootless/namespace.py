@@ -37,16 +37,16 @@ class Namespace:
         for fd, kind in zip(self.descriptors, _KINDS, strict=True):
             calls.setns(fd, _CLONE[kind])
 
-    def inhabitant(self) -> int:
+    def process_inside(self) -> int:
         """A process inside, other than the waiting one; 0 if there is none."""
-        return _inhabitant(self.identity, self.pid)
+        return _process_inside(self.identity, self.pid)
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
 
-def _inhabitant(identity: str, waiting: int) -> int:
+def _process_inside(identity: str, waiting: int) -> int:
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != waiting:
             with contextlib.suppress(OSError):
@@ -97,16 +97,16 @@ def make(run_root: str) -> Namespace:
 
 
 def _expect(fd: int) -> None:
-    said = os.read(fd, 4096).decode(errors="replace")
-    if said != "1":
-        message, _, hint = said.lstrip("!").partition("\n")
+    answer = os.read(fd, 4096).decode(errors="replace")
+    if answer != "1":
+        message, _, hint = answer.lstrip("!").partition("\n")
         raise Unsupported(message or "the process that creates the namespace has exited", hint=hint)
 
 
-def _child(say: int, hear: int, run_root: str) -> NoReturn:
+def _child(to_parent: int, from_parent: int, run_root: str) -> NoReturn:
     """Create the namespaces, wait for the maps, set up the inside; then wait until the namespace is no longer
     needed."""
-    low, high = sorted((say, hear))
+    low, high = sorted((to_parent, from_parent))
     for first, last in ((3, low - 1), (low + 1, high - 1), (high + 1, 0xFFFFFFFF)):
         if first <= last:
             calls.close_range(first, last)
@@ -117,23 +117,23 @@ def _child(say: int, hear: int, run_root: str) -> NoReturn:
             calls.unshare(flags.CLONE["user"] | flags.CLONE["mount"] | flags.CLONE["net"])
         except OperationFailed as error:
             raise Unsupported(str(error), hint=_why_refused()) from error
-        os.write(say, b"1")
-        if os.read(hear, 1) != b"m":
+        os.write(to_parent, b"1")
+        if os.read(from_parent, 1) != b"m":
             os._exit(1)
         _arrange(run_root)
-        os.write(say, b"1")
-        os.close(say)
+        os.write(to_parent, b"1")
+        os.close(to_parent)
         identity = os.readlink("/proc/self/ns/user")
-        os.read(hear, 1)  # our parent has exited, and the namespace is empty
+        os.read(from_parent, 1)  # our parent has exited, and the namespace is empty
         _until_empty(identity)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            os.write(say, f"!{error}".encode()[:4096])
+            os.write(to_parent, f"!{error}".encode()[:4096])
     os._exit(0)
 
 
 def _until_empty(identity: str) -> None:
-    while pid := _inhabitant(identity, os.getpid()):
+    while pid := _process_inside(identity, os.getpid()):
         try:
             pidfd = calls.pidfd_open(pid)
         except EngineError:

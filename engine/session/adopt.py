@@ -67,9 +67,9 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     names = group_store.names(group.store, group.name)
     found = files.every(group.roots, group.name, names)
     # A reboot removes the run root, which would show that the last supervisor was killed.
-    clean = clean and not _was_cut_short(group, found, names)
+    clean = clean and not _was_interrupted(group, found, names)
     # After an orderly exit, the only keeper is the one that we have just started.
-    known = not clean and await _keeper_of_ours(group, found)
+    known = not clean and await _has_own_keeper(group, found)
     # A container that exited while it had no keeper is adopted as well, for its last output and its exit code.
     found = [group.records.get(record.id, record) if record.id in group.retained else record for record in found]
     group.records = {record.id: record for record in found}
@@ -89,7 +89,7 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     kept = {entry["id"]: entry for entry in answer["containers"]}
     for container_id in interrupted if known else ():
         _settle_start(group, container_id, executed=container_id in kept and kept[container_id]["executed"])
-    await _agree(group, keeper, kept)
+    await _reconcile(group, keeper, kept)
     await _resume_all(group, keeper)
     group.adopted = keeper
     await _sweep(group)
@@ -97,7 +97,7 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     return list(group.records.values())
 
 
-async def _agree(group: Group, keeper: KeeperClient, kept: dict[str, Listed]) -> None:
+async def _reconcile(group: Group, keeper: KeeperClient, kept: dict[str, Listed]) -> None:
     """Hand living containers, and no others, to the keeper. `kept`: those that it has, by id."""
     for record in list(group.records.values()):
         entry = kept.pop(record.id, None)
@@ -140,7 +140,7 @@ async def _complete_networks(group: Group) -> None:
                 await membership.complete(group, container_id)
 
 
-def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[str]) -> bool:
+def _was_interrupted(group: Group, found: list[ContainerRecord], names: Iterable[str]) -> bool:
     """Whether the group's files show an operation that never ended."""
     try:
         folders = set(os.listdir(f"{group.roots.groups}/{group.name}"))
@@ -155,7 +155,7 @@ def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[s
     )
 
 
-async def _keeper_of_ours(group: Group, found: list[ContainerRecord]) -> bool:
+async def _has_own_keeper(group: Group, found: list[ContainerRecord]) -> bool:
     """Whether there is a keeper of our version. One of another version, started before an upgrade, is killed:
     containers keep running, and their descriptors are retained until the next keeper takes them."""
     try:

@@ -42,11 +42,11 @@ class KeeperLink:
         return self.client is None or self.client.lost
 
     @property
-    def awaited(self) -> bool:
+    def is_launching(self) -> bool:
         """A keeper is getting ready."""
         return self._launch is not None
 
-    async def meet(self) -> None:
+    async def await_launch(self) -> None:
         """Connect to the keeper that is getting ready, before it is needed. A failure is reported when it is."""
         with contextlib.suppress(EngineError):
             await self.keeper()

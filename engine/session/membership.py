@@ -58,7 +58,7 @@ async def disconnect(group: Group, container_id: str, network: str) -> Container
 async def rejoin(group: Group, changes: Sequence[Membership]) -> list[ContainerRecord]:
     """See Changes.rejoin."""
     await group.cleaned()
-    before, wanted, anew = {}, {}, {}
+    before, wanted, rejoined = {}, {}, {}
     for change in changes:
         spec = group.changeable(change.container_id).spec
         if spec.network_mode:
@@ -67,14 +67,14 @@ async def rejoin(group: Group, changes: Sequence[Membership]) -> list[ContainerR
         known = {_known(group, one.network): _link(one) for one in spec.networks}
         before[change.container_id] = spec
         wanted[change.container_id] = replace(spec, networks=networks, labels={**spec.labels, **change.labels})
-        anew[change.container_id] = tuple(
+        rejoined[change.container_id] = tuple(
             one.network for one in networks if known.get(one.network, _link(one)) != _link(one)
         )
     try:
-        return await _become(group, wanted, anew)
+        return await _apply(group, wanted, rejoined)
     except EngineError:
         with contextlib.suppress(EngineError):
-            await _become(group, before, anew)
+            await _apply(group, before, rejoined)
         raise
 
 
@@ -83,14 +83,14 @@ def _link(attachment: Attachment) -> Attachment:
     return replace(attachment, aliases=(), links=(), avoid=(), priority=0, gw_priority=0)
 
 
-async def _become(
-    group: Group, specs: Mapping[str, ContainerSpec], anew: Mapping[str, tuple[str, ...]]
+async def _apply(
+    group: Group, specs: Mapping[str, ContainerSpec], rejoined: Mapping[str, tuple[str, ...]]
 ) -> list[ContainerRecord]:
-    """Write the specifications, by container id, then carry them out. `anew`: networks that a container leaves and joins
+    """Write the specifications, by container id, then carry them out. `rejoined`: networks that a container leaves and joins
     again."""
     for container_id, spec in specs.items():
         if group.record(container_id).state.status.alive:
-            group.change(container_id, rejoining=anew[container_id])
+            group.change(container_id, rejoining=rejoined[container_id])
         _rewrite(group, group.record(container_id), spec)
     return await complete(group, *specs)
 
@@ -102,8 +102,8 @@ class _Change:
         self.record, state = record, record.state
         self.wanted = {_known(group, one.network): one for one in record.spec.networks}
         self.found = list(state.endpoints)
-        anew = state.rejoining or ()
-        self.gone = [one for one in self.found if one.network not in self.wanted or one.network in anew]
+        rejoined = state.rejoining or ()
+        self.gone = [one for one in self.found if one.network not in self.wanted or one.network in rejoined]
         kept = {end.network for end in self.found if end not in self.gone}
         self.new = [one for name, one in self.wanted.items() if name not in kept]
         self.is_due = state.status.alive and bool(self.new or self.gone or state.rejoining is not None)
@@ -170,7 +170,7 @@ async def _take_effect(
     state = record.state
     wanted = () if state.ports else record.spec.ports
     leading = endpoint.ordered(found, record.spec.networks)
-    bound = await group.wiring.lead(record.id, state.pid, leading, state.ports, wanted)
+    bound = await group.wiring.set_default_route(record.id, state.pid, leading, state.ports, wanted)
     changed = group.change(record.id, endpoints=tuple(found), ports=tuple(bound), rejoining=None)
     group.publish(record.id)
     kept = {end.network for end in state.endpoints if end not in gone}

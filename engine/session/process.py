@@ -181,7 +181,7 @@ class AttachedProcess:
         """A request without an answer, because it comes from a signal handler, possibly during `wait`."""
         if self._code is None:
             with contextlib.suppress(OSError):
-                self._keeper.tell(do, id=self._id, **fields)
+                self._keeper.notify(do, id=self._id, **fields)
 
     def close(self) -> None:
         self._keeper.close()

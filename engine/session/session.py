@@ -94,7 +94,7 @@ class Session:
 
     async def create_network(self, spec: NetworkSpec) -> NetworkRecord:
         before = bridge.get(self._group.store, spec.name)
-        lost = before is not None and bool(host_changes.lost([before]))
+        lost = before is not None and bool(host_changes.missing_links([before]))
         record = await self._creations.create(spec)
         if lost:
             membership.replug(self._group, record)
@@ -197,8 +197,8 @@ class Session:
     async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
         async with self._group.takeover:
             found = await adopt.take_over(self._group, clean=clean)
-        if self._group.link.awaited:
-            self._tasks.start_soon(self._group.link.meet)
+        if self._group.link.is_launching:
+            self._tasks.start_soon(self._group.link.await_launch)
         return found
 
     async def close(self) -> None:

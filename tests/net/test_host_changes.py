@@ -33,7 +33,7 @@ def host():
 
 def test_a_bridge_that_is_gone(host):
     networks = [record("a", "10.1.0.0/24"), record("b", "10.2.0.0/24"), record("m", "10.3.0.0/24", driver="macvlan")]
-    assert host_changes.lost(networks) == {"b"}
+    assert host_changes.missing_links(networks) == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_routes_that_lead_elsewhere(host, route, chosen, rival):
     subnet = "fd77:1::/64" if version else "10.1.0.0/24"
     network = record("a", subnet, chosen=chosen)
     ip(*version, "route", "add", subnet, "dev", "cmp-a")
-    assert host_changes.rivals([network]) == {}
+    assert host_changes.conflicting_routes([network]) == {}
     ip(*version, "route", "add", route, "dev", "else0", "table", "77")
     shown = f"{route} of link else0"
-    assert host_changes.rivals([network]) == ({"a": shown} if rival else {})
+    assert host_changes.conflicting_routes([network]) == ({"a": shown} if rival else {})
 
 
 def test_networks_without_an_address_on_the_host_have_no_rivals(host):
     ip("route", "add", "10.1.0.0/24", "dev", "else0")
-    assert host_changes.rivals([record("a", "10.1.0.0/24", inhibit_ipv4="true")]) == {}
-    assert host_changes.rivals([record("a", "10.1.0.0/24", gateway_mode_ipv4="isolated")]) == {}
-    assert host_changes.rivals([record("a", "10.1.0.0/24", driver="macvlan")]) == {}
-    assert host_changes.rivals([record("a", "10.1.0.0/24", bridge="else0")]) == {}
+    assert host_changes.conflicting_routes([record("a", "10.1.0.0/24", inhibit_ipv4="true")]) == {}
+    assert host_changes.conflicting_routes([record("a", "10.1.0.0/24", gateway_mode_ipv4="isolated")]) == {}
+    assert host_changes.conflicting_routes([record("a", "10.1.0.0/24", driver="macvlan")]) == {}
+    assert host_changes.conflicting_routes([record("a", "10.1.0.0/24", bridge="else0")]) == {}

@@ -111,7 +111,7 @@ async def test_a_running_container_joins_and_leaves(store, wiring, spaces, lan):
     a = spaces()
     async with network(store):
         end = await wiring.attach(a.id, a.pid, Attachment(network="n"), [])
-        await wiring.lead(a.id, a.pid, [end], [], [])
+        await wiring.set_default_route(a.id, a.pid, [end], [], [])
         assert reaches(lan, end.ipv4_address, 80, a.listen(80)) == "203.0.113.1"
         assert await wiring.detach(a.id, a.pid, "n", [end]) == []
         assert list(interfaces(a)) == ["lo"]

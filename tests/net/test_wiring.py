@@ -369,7 +369,7 @@ async def test_attached_and_detached_while_it_runs(store, wiring, spaces, outsid
         assert f"default via {first.ipv4_gateway} dev eth0" in a.output("ip", "route")
         left = await wiring.detach(a.id, a.pid, "one", [first, second])
         assert left == [second] and "eth0" not in interfaces(a)
-        await wiring.lead(a.id, a.pid, left, [], [])
+        await wiring.set_default_route(a.id, a.pid, left, [], [])
         assert f"default via {second.ipv4_gateway} dev eth1" in a.output("ip", "route")
         assert reaches(a, "203.0.113.2", 80, outside.listen(80))
         assert [row[:2] for row in rows(store, "addresses") if row[2] == a.id] == [("two", second.ipv4_address)]

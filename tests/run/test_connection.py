@@ -36,7 +36,7 @@ def test_events_go_out_while_the_teller_waits(ends):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ours.write)
             for text in ("one", "two"):
-                ours.tell(Note(text))
+                ours.send(Note(text))
             assert await anyio.to_thread.run_sync(texts, theirs, 2) == ["one", "two"]
             tasks.cancel_scope.cancel()
 
@@ -51,7 +51,7 @@ def test_what_is_not_read_waits_and_is_drained(ends):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ours.write)
             for text in many:
-                ours.tell(Note(text))
+                ours.send(Note(text))
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
         async with anyio.create_task_group() as tasks:
@@ -66,7 +66,7 @@ def test_a_closed_connection_gets_no_events(ends):
     theirs.close()
 
     async def main():
-        ours.tell(Note("anybody?"))
+        ours.send(Note("anybody?"))
         await ours.drain()
         assert await ours.receive() is None
 
@@ -87,7 +87,7 @@ def test_one_that_is_stopped_is_left_alone(tmp_path, monkeypatch):
             ours = Connection(sock)
 
             async def main():
-                ours.tell(Note("x" * 8_000_000))
+                ours.send(Note("x" * 8_000_000))
                 with anyio.fail_after(30):
                     await ours.drain()
 

@@ -11,7 +11,7 @@ from composer.plan.desired import COMPLETED, HEALTHY, Dependency, Desired, Desir
 from composer.plan.observed import Snapshot
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
-from composer.run.executor import Executor, Scene
+from composer.run.executor import Executor, OperationContext
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from engine.spec.container import Attachment, ContainerSpec, Healthcheck, Mount
@@ -57,7 +57,7 @@ class Project:
                     await monitor.ended(container_id)
 
             tasks.start_soon(ends)
-            scene = Scene(
+            context = OperationContext(
                 changes=self.changes,
                 monitor=monitor,
                 notifier=self.notifier,
@@ -67,9 +67,9 @@ class Project:
                 watch=None,
                 folder=lambda container_id: "/nonexistent",
                 tail=lambda container_id, count: self.logs.get(self.changes.record(container_id).spec.name, []),
-                tell=self.steps.append,
+                send=self.steps.append,
             )
-            executor = Executor(scene, plan, parallel=parallel)
+            executor = Executor(context, plan, parallel=parallel)
             if during:
                 tasks.start_soon(during)
             await executor.run()

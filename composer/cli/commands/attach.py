@@ -49,7 +49,9 @@ def attach(
     try:
         stdin = stdin and (record.spec.tty or record.spec.stdin_open)
         signal = sender(context, record, process)
-        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy, signal=signal)
+        return relay_until_exit(
+            process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy, signal=signal
+        )
     finally:
         process.close()
 
@@ -74,7 +76,7 @@ def sender(context: Context, record: ContainerRecord, process: Process) -> Calla
     return send
 
 
-def stay(
+def relay_until_exit(
     process: Process,
     *,
     tty: bool,

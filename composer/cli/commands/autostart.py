@@ -101,7 +101,7 @@ def _status(context: Context, units: Units) -> int:
     boot = context.engine.boot_id()
     rows = [("PROJECT", "UNIT", "TO COME BACK")]
     for project in sorted({*enabled, *context.engine.groups(), *_scheduled(context)}):
-        waiting = coming_back(context.engine.containers(project), boot)
+        waiting = to_restart(context.engine.containers(project), boot)
         rows.append((project, "enabled" if project in enabled else "none", str(len(waiting))))
     print(table(rows, minimum=20), end="")
     return 0
@@ -113,7 +113,7 @@ def policy_of(record: ContainerRecord) -> str:
     return policy if policy in ("always", "unless-stopped") else ""
 
 
-def coming_back(records: list[ContainerRecord], boot: str) -> list[ContainerRecord]:
+def to_restart(records: list[ContainerRecord], boot: str) -> list[ContainerRecord]:
     """The containers of an earlier boot that are to start again. A stopped one starts again only with `always`."""
     return [
         record
@@ -133,7 +133,7 @@ def _run(context: Context) -> int:
     every = sorted({*context.engine.groups(), *scheduled})
     failed = []
     for project in [context.project_name] if context.options.project_name else every:
-        records = coming_back(context.engine.containers(project), boot)
+        records = to_restart(context.engine.containers(project), boot)
         try:
             if records:
                 _perform(context, project, "start", tuple(record.id for record in records))

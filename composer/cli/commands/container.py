@@ -152,12 +152,12 @@ def execute(context: Context, args: Args) -> int:
 
 
 def attach(context: Context, args: Args) -> int:
-    from composer.cli.commands.attach import attach as stay
+    from composer.cli.commands.attach import attach as attach_to
 
     record = lookup.container(context.engine, args.positional[0])
     if not container_list.is_running(record):
         raise CommandError("You cannot attach to a stopped container, start it first")
-    return stay(context, record, stdin=not args.no_stdin, keys=args.detach_keys, sig_proxy=args.sig_proxy)
+    return attach_to(context, record, stdin=not args.no_stdin, keys=args.detach_keys, sig_proxy=args.sig_proxy)
 
 
 def _change(context: Context, args: Args, make: Callable[[ContainerRecord], list[Change]]) -> int:
@@ -324,12 +324,12 @@ def prune(context: Context, args: Args) -> int:
     lines = [f"container {one.spec.name} ({human_size(sizes[one.id], 4)})" for one in gone]
     if not agreed(context, "This will remove all stopped containers.", lines, force=args.force):
         return 0
-    freed = take(context, gone)
+    freed = remove_unused(context, gone)
     print(f"Total reclaimed space: {human_size(freed, 4)}")
     return 0
 
 
-def take(context: Context, gone: list[ContainerRecord]) -> int:
+def remove_unused(context: Context, gone: list[ContainerRecord]) -> int:
     """Remove stopped containers and report them; returns the bytes that they had written."""
     from composer.cli.project.direct_changes import perform
     from composer.plan.operations import Remove

@@ -30,6 +30,6 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    from composer.cli.project.converge import converge_as_asked
+    from composer.cli.project.converge import converge_with_flags
 
-    return converge_as_asked(context, args, start=False)
+    return converge_with_flags(context, args, start=False)

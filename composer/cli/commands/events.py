@@ -131,6 +131,6 @@ def _show(event: Event, *, json: bool) -> None:
             }
         )
     else:
-        told = ", ".join(f"{key}={value}" for key, value in attributes.items())
-        text = f"{when:%Y-%m-%d %H:%M:%S.%f} container {action} {record.id} ({told})"
+        details = ", ".join(f"{key}={value}" for key, value in attributes.items())
+        text = f"{when:%Y-%m-%d %H:%M:%S.%f} container {action} {record.id} ({details})"
     print(text, flush=True)

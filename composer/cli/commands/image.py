@@ -175,11 +175,11 @@ def prune(context: Context, args: Args) -> int:
     which = "all images without at least one container associated to them." if args.all else "all dangling images."
     if not agreed(context, f"This will remove {which}", lines, force=args.force):
         return 0
-    print(f"Total reclaimed space: {human_size(take(context, gone), 4)}")
+    print(f"Total reclaimed space: {human_size(remove_unused(context, gone), 4)}")
     return 0
 
 
-def take(context: Context, gone: list[ImageRecord]) -> int:
+def remove_unused(context: Context, gone: list[ImageRecord]) -> int:
     """Delete images and report them; returns the bytes that only they used."""
     freed = context.engine.prune_images([image.id for image in gone])
     tags = {image.id: image.tags for image in gone}

@@ -176,11 +176,11 @@ def prune(context: Context, args: Args) -> int:
         context, "This will remove all custom networks not used by at least one container.", lines, force=args.force
     ):
         return 0
-    take(context, gone)
+    remove_unused(context, gone)
     return 0
 
 
-def take(context: Context, gone: list[NetworkRecord]) -> None:
+def remove_unused(context: Context, gone: list[NetworkRecord]) -> None:
     """Remove networks and report them."""
     if gone:
         print("Deleted Networks:")

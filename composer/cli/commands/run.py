@@ -171,7 +171,7 @@ class _Run:
             if self._args.detach:
                 print(self._id)
                 return 0
-            code = self._stay()
+            code = self._relay_until_exit()
             return self._outcome(code) if self._job_run else code
         except (CommandError, StartFailed) as error:
             self._id = self._id or self._left_over()
@@ -218,13 +218,13 @@ class _Run:
         self._id = container_id
         self._process = self._context.engine.attach(self._context.project_name, container_id)
 
-    def _stay(self) -> int:
-        from composer.cli.commands.attach import stay
+    def _relay_until_exit(self) -> int:
+        from composer.cli.commands.attach import relay_until_exit
         from composer.cli.terminal.tty import parse_keys
 
         assert self._process is not None
         spec = self._spec
-        return stay(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(""))
+        return relay_until_exit(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(""))
 
     def _outcome(self, code: int) -> int:
         """The outcome of a job's run: it may have been cancelled, timed out, or be retried."""

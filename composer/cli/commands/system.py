@@ -133,11 +133,11 @@ def prune(context: Context, args: Args) -> int:
     lines.append("all build cache" if args.all else "build cache that no image has")
     if not agreed(context, "This will remove:", lines, force=args.force):
         return 0
-    freed = container.take(context, stopped)
-    network.take(context, networks.unused(engine, filters))
+    freed = container.remove_unused(context, stopped)
+    network.remove_unused(context, networks.unused(engine, filters))
     if args.volumes:
-        freed += volume.take(context, volumes.unused(engine, filters, everything=False))
-    freed += image.take(context, images.unused(engine, filters, everything=args.all))
+        freed += volume.remove_unused(context, volumes.unused(engine, filters, everything=False))
+    freed += image.remove_unused(context, images.unused(engine, filters, everything=args.all))
     if not args.filter:
         keys = [entry.key for entry in engine.store_usage().cache if args.all or not entry.in_use]
         freed += engine.prune_images((), keys).size

@@ -55,7 +55,7 @@ def run(context: Context, args: Args) -> int:
     _check(context, args)
     import time
 
-    from composer.cli.project.converge import converge_as_asked
+    from composer.cli.project.converge import converge_with_flags
 
     detached = args.detach or args.wait or args.no_start
     began = time.time()
@@ -65,7 +65,7 @@ def run(context: Context, args: Args) -> int:
 
         outputs = Outputs(context, lambda: _attached(context, args)[1])
     try:
-        code = converge_as_asked(
+        code = converge_with_flags(
             context,
             args,
             start=not args.no_start,

@@ -116,12 +116,12 @@ def prune(context: Context, args: Args) -> int:
     warning = f"This will remove {kind} volumes not used by at least one container."
     if not agreed(context, warning, lines, force=args.force):
         return 0
-    freed = take(context, gone)
+    freed = remove_unused(context, gone)
     print(f"Total reclaimed space: {human_size(freed, 4)}")
     return 0
 
 
-def take(context: Context, gone: list[VolumeRecord]) -> int:
+def remove_unused(context: Context, gone: list[VolumeRecord]) -> int:
     """Remove volumes and report them; returns the bytes that they used."""
     from composer.view.container_list import tree_size
 

@@ -204,7 +204,7 @@ class Watcher:
             for rule in self._rules:
                 if rule.initial_sync and rule.action.startswith("sync"):
                     self._try(self._sync, rule, list(_files(rule, self._not_synced())))
-            self._say("Watch enabled")
+            self._print("Watch enabled")
             changed: set[str] = set()
             while True:
                 files = [watch.fileno(), *([stop] if stop >= 0 else [])]
@@ -255,7 +255,7 @@ class Watcher:
         try:
             work(*words)
         except (CommandError, EngineError, OSError) as error:
-            self._say(f"watch: {error}")
+            self._print(f"watch: {error}")
             return False
         return True
 
@@ -263,14 +263,14 @@ class Watcher:
         from composer.cli.project.change import change
 
         change(self._context, "restart", services=services, plain=True)
-        self._say(f"service(s) {_quoted(services)} restarted")
+        self._print(f"service(s) {_quoted(services)} restarted")
 
     def _rebuild(self, services: list[str]) -> None:
         from composer.cli.project.converge import Images, converge
 
-        self._say(f"Rebuilding service(s) {_quoted(services)} after changes were detected...")
+        self._print(f"Rebuilding service(s) {_quoted(services)} after changes were detected...")
         converge(self._context, services, images=Images(build=True, quiet_build=self._quiet), no_deps=True)
-        self._say(f"service(s) {_quoted(services)} successfully built")
+        self._print(f"service(s) {_quoted(services)} successfully built")
 
     def _sync(self, rule: Rule, paths: list[str]) -> None:
         """Copy existing files, and remove deleted ones from the containers."""
@@ -281,7 +281,7 @@ class Watcher:
                 self._copy(record, rule, there)
             if gone:
                 self._execute(record, ExecSpec(args=("rm", "-rf", *(rule.destination(path) for path in gone))))
-        self._say(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
+        self._print(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
 
     def _copy(self, record: ContainerRecord, rule: Rule, paths: list[str]) -> None:
         from composer.cli.commands.cp import piped
@@ -312,7 +312,7 @@ class Watcher:
     def _running(self, service: str) -> list[ContainerRecord]:
         return [record for record in select(self._context.containers(), [service]) if is_up(record)]
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(line, file=self._context.stderr, flush=True)
 
 

@@ -186,8 +186,8 @@ def _pull(
         progress.update(step, "Pulling")
         if not context.dry_run:
             try:
-                tell = transfers(progress, step, quiet=quiet)
-                engine.pull(service.image, platform=service.platform, progress=tell)
+                report = transfers(progress, step, quiet=quiet)
+                engine.pull(service.image, platform=service.platform, progress=report)
             except EngineError as error:
                 if service.build is not None:
                     buildable.append(service.name)
@@ -200,14 +200,14 @@ def _pull(
 def transfers(progress: Progress, step: str, *, quiet: bool = False) -> Callable[[dict[str, object]], None]:
     """Show the engine's events for layers as bytes of the step."""
 
-    def tell(event: dict[str, object]) -> None:
+    def report(event: dict[str, object]) -> None:
         if quiet:
             return
         current, total = event.get("current"), event.get("total")
         if isinstance(current, int) and isinstance(total, int):
             progress.transfer(step, str(event.get("id")), current, total)
 
-    return tell
+    return report
 
 
 def pull_services(

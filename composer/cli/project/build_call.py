@@ -65,8 +65,8 @@ def _check(context: Context, spec: BuildSpec, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"warnings": [_described(warning) for warning in warnings] or None}, indent=2))
         return 1 if warnings else 0
-    said = {0: "no warnings found.", 1: "1 warning has been found!"}
-    print(f"Check complete, {said.get(len(warnings), f'{len(warnings)} warnings have been found!')}")
+    summary = {0: "no warnings found.", 1: "1 warning has been found!"}
+    print(f"Check complete, {summary.get(len(warnings), f'{len(warnings)} warnings have been found!')}")
     print("".join(f"\n{warning.text}" for warning in warnings), end="")
     return 1 if warnings else 0
 

@@ -149,14 +149,14 @@ def _build(
 ) -> Task:
     step = step_of(service)
 
-    def tell(event: dict[str, object]) -> None:
+    def report(event: dict[str, object]) -> None:
         progress.build(step, event, prefix=f"{service.name} ")
 
     def work(engine: Engine) -> None:
         progress.update(step, "Building")
         if not context.dry_run:
             try:
-                made[service.name] = engine.build(_with_images(context, spec, made), progress=tell).id
+                made[service.name] = engine.build(_with_images(context, spec, made), progress=report).id
             except EngineError as error:
                 raise CommandError(str(error)) from error
         progress.update(step, "Built", State.DONE)
@@ -236,10 +236,10 @@ def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]])
         if len(builds) > 1:
             print(f"{chr(10) if number else ''}{service.name}\n")
         count = len(warnings)
-        said = {0: "no warnings found.", 1: "1 warning has been found!"}.get(
+        summary = {0: "no warnings found.", 1: "1 warning has been found!"}.get(
             count, f"{count} warnings have been found!"
         )
-        print(f"Check complete, {said}")
+        print(f"Check complete, {summary}")
         for warning in warnings:
             print(f"\n{warning.text}", end="")
     return code

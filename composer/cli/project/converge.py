@@ -47,7 +47,7 @@ class Images(Struct, frozen=True, kw_only=True):
     quiet_build: bool = False
 
 
-def converge_as_asked(
+def converge_with_flags(
     context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None,
     meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext, **options: object,
 ) -> int:  # fmt: skip

@@ -48,6 +48,6 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
 def _without_effect(found: Loaded) -> list[str]:
     """Warnings of attributes without effect, when the project is bound and does not silence them."""
     from composer.load.check.no_effect import effects
-    from composer.load.notice import audible
+    from composer.load.notice import not_silenced
 
-    return audible(effects(found.tree), found.tree, found.environment) if found.hashes else []
+    return not_silenced(effects(found.tree), found.tree, found.environment) if found.hashes else []

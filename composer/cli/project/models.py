@@ -118,6 +118,6 @@ def _call(context: Context, program: str, *words: str) -> str:
     except OSError as error:
         raise CommandError(f"cannot start {program}: {error.strerror}") from error
     if done.returncode:
-        said = (done.stderr or done.stdout or "").strip() or f"it ended with exit code {done.returncode}"
-        raise CommandError(f"{PROGRAM} {' '.join(words)} failed: {said}")
+        output = (done.stderr or done.stdout or "").strip() or f"it ended with exit code {done.returncode}"
+        raise CommandError(f"{PROGRAM} {' '.join(words)} failed: {output}")
     return done.stdout or ""

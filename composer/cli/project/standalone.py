@@ -134,7 +134,7 @@ def start_attached(
     context: Context, record: ContainerRecord, *, stdin: bool, keys: str = "", sig_proxy: bool = True
 ) -> int:
     """Attach, start the program, and wait for its exit; returns the exit code."""
-    from composer.cli.commands.attach import sender, stay
+    from composer.cli.commands.attach import relay_until_exit, sender
     from composer.cli.terminal.tty import parse_keys
 
     sequence = parse_keys(keys)
@@ -149,7 +149,9 @@ def start_attached(
         (process,) = attached
         stdin = stdin and record.spec.stdin_open
         signal = sender(context, record, process)
-        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy, signal=signal)
+        return relay_until_exit(
+            process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy, signal=signal
+        )
     finally:
         for process in attached:
             process.close()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TextIO
 
-from composer.load.printable import screened
+from composer.load.printable import escaped
 
 RESET = "\x1b[0m"
 RED, GREEN, YELLOW, BLUE = "31", "32", "33", "34"
@@ -25,7 +25,7 @@ def uncoloured(text: str) -> str:
         import re
 
         text = re.sub(r"\x1b\[[0-9;:]*m", "", text)
-    return screened(text)
+    return escaped(text)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -41,7 +41,7 @@ class BuildSteps:
     def __init__(self) -> None:
         self._steps: dict[object, _BuildStep] = {}
 
-    def tell(self, event: dict[str, object]) -> None:
+    def report(self, event: dict[str, object]) -> None:
         now = time.monotonic()
         step = self._steps.setdefault(event.get("step"), _BuildStep(one_line(str(event.get("name", ""))), now))
         status = str(event.get("status"))

@@ -55,8 +55,8 @@ def explain(context: Context, args: Args) -> str:
 
         view = {"values": entries, "variables": variables, "advice": [one.view() for one in advised]}
         return json.dumps(view, indent=2, ensure_ascii=False) + "\n"
-    told = (entry for entry in entries if entry["layer"] != "default" or entry["value"] not in (None, {}, []))
-    lines = [*_columns(row for entry in told for row in _entry_rows(entry))]
+    shown = (entry for entry in entries if entry["layer"] != "default" or entry["value"] not in (None, {}, []))
+    lines = [*_columns(row for entry in shown for row in _entry_rows(entry))]
     if variables:
         lines += ["", "Variables:", *_columns(row for variable in variables for row in _variable_rows(variable))]
     if () in paths:

@@ -240,7 +240,7 @@ def _is_true(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     """The value as Go prints it."""
-    from composer.load.printable import screened
+    from composer.load.printable import escaped
 
     if value is None:
         return MISSING
@@ -250,7 +250,7 @@ def _text(value: Any) -> str:
         return f"map[{' '.join(f'{key}:{_text(one)}' for key, one in sorted(value.items()))}]"
     if isinstance(value, list):
         return f"[{' '.join(map(_text, value))}]"
-    return screened(str(value))
+    return escaped(str(value))
 
 
 def _json(value: Any) -> str:

@@ -20,9 +20,9 @@ class Guarded:
 
     def write(self, text: str) -> int:
         if not text.isascii() or not text.isprintable():
-            from composer.load.printable import screened
+            from composer.load.printable import escaped
 
-            self.unguarded.write(screened(text))
+            self.unguarded.write(escaped(text))
         else:
             self.unguarded.write(text)
         return len(text)

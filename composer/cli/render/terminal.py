@@ -22,7 +22,7 @@ from composer.cli.render.build_steps import FINISHED, KEPT, OUTPUT, BuildSteps, 
 from composer.cli.render.guard import raw
 from composer.cli.render.progress import Progress, State
 from composer.cli.render.table import shorten
-from composer.load.printable import one_line, screened
+from composer.load.printable import escaped, one_line
 from composer.view.units import human_size
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -69,7 +69,7 @@ class TtyProgress(Progress):
         self._title = words
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
-        step, text, detail = one_line(step), one_line(text), screened(detail)
+        step, text, detail = one_line(step), one_line(text), escaped(detail)
         with self._lock:
             now = time.monotonic()
             entry = self._steps.setdefault(step, Step(now))
@@ -90,7 +90,7 @@ class TtyProgress(Progress):
         with self._lock:
             entry = self._steps.setdefault(one_line(step), Step(time.monotonic()))
             entry.build = entry.build or BuildSteps()
-            entry.build.tell(event)
+            entry.build.report(event)
 
     def note(self, line: str) -> None:
         with self._lock:

@@ -35,7 +35,7 @@ PATIENCE = 5.0
 Ended = Callable[["ContainerRecord"], None]
 
 
-class Nothing:
+class EmptyLog:
     """The empty log of a container whose driver stores none."""
 
     def read(self) -> list[LogEntry]:
@@ -104,8 +104,8 @@ class Follower:
     """Prints the logs of a project's containers to `lines`.
 
     `wanted` selects new containers; `ended` is called for each container that stops; following ends when all containers
-    selected by `stay` have stopped. Containers without stored logs are attached to if `outputs` is given. `hooks`: also
-    show the output of hooks.
+    selected by `keeps_following` have stopped. Containers without stored logs are attached to if `outputs` is given.
+    `hooks`: also show the output of hooks.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class Follower:
         wanted: Callable[[ContainerRecord], bool] = lambda record: True,
         ended: Ended | None = None,
         outputs: Outputs | None = None,
-        stay: Callable[[ContainerRecord], bool] = lambda record: True,
+        keeps_following: Callable[[ContainerRecord], bool] = lambda record: True,
         hooks: bool = False,
     ) -> None:
-        self._context, self._lines, self._stay = context, lines, stay
+        self._context, self._lines, self._keeps_following = context, lines, keeps_following
         self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
         self._outputs, self._hooks = outputs, hooks
         self._sources: dict[str, Source] = {}
@@ -142,19 +142,19 @@ class Follower:
                 try:
                     reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
                 except Unsupported as error:  # its driver stores nothing; as in docker compose, the others are shown
-                    reader = Nothing()
+                    reader = EmptyLog()
                     if self._outputs is None:
-                        told = f"warning: cannot show the logs of {short_name(record)}: {error}"
-                        print(told, file=self._context.stderr)
+                        warning = f"warning: cannot show the logs of {short_name(record)}: {error}"
+                        print(warning, file=self._context.stderr)
                 name, replaces = _name(record)
                 source = self._sources[record.id] = Source(name, reader, record)
                 source.shown = self._shown is None or service_of(record) in self._shown
-                source.kept = not isinstance(reader, Nothing)
+                source.kept = not isinstance(reader, EmptyLog)
                 if self._hooks:
                     source.reader = WithHooks(
                         reader, self._context.engine.folder(record.group, record.id), since, until
                     )
-                source.stays = self._stay(record)
+                source.stays = self._keeps_following(record)
                 if replaces and source.shown and self._ended is not None:
                     self._lines.status(name, "has been recreated")
                 self._attach(source, record)
@@ -208,7 +208,7 @@ class Follower:
         for key in list(self._sources):
             source, record = self._sources[key], by_id.get(key)
             source.up = record is not None and self._is_up(source, record)
-            source.coming = record is not None and self._is_coming(record)
+            source.coming = record is not None and self._will_start(record)
             if record is not None and source.name != _name(record)[0]:  # it was renamed
                 source.name = _name(record)[0]
                 self._lines.register([source.name])
@@ -251,7 +251,7 @@ class Follower:
             source.deadline = time.monotonic() + PATIENCE
         return time.monotonic() < source.deadline
 
-    def _is_coming(self, record: ContainerRecord) -> bool:
+    def _will_start(self, record: ContainerRecord) -> bool:
         """Whether it is restarting, or was created since we began and not started yet, like a replacement."""
         return record.state.returns or (
             record.state.status is Status.CREATED and record.state.created_at >= self._began

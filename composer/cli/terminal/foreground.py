@@ -49,9 +49,9 @@ class Foreground:
         self._stopping: threading.Thread | None = None
         self._failure: Exception | None = None
         self._interrupts = 0
-        self._tell: Callable[[str], None] = lambda word: None
+        self._send: Callable[[str], None] = lambda word: None
         self._watch = Watch(lambda: _watching(context, args.positional))
-        self._menu = Menu(context, self._watch, lambda key: self._tell(key)) if is_wanted(context, args) else None
+        self._menu = Menu(context, self._watch, lambda key: self._send(key)) if is_wanted(context, args) else None
         colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
         self._colour = colour
         stdout, stderr = (self._menu.over(s) if self._menu else s for s in (raw(sys.stdout), raw(sys.stderr)))
@@ -62,7 +62,7 @@ class Foreground:
             services=sorted(services | shown),
             ended=self._ended,
             outputs=outputs,
-            stay=lambda record: service_of(record) in stays,
+            keeps_following=lambda record: service_of(record) in stays,
         )
 
     def run(self) -> int:
@@ -74,7 +74,7 @@ class Foreground:
         self._follower.show_only(self._shown)
         self._follower.open(records, since=int(self._began * 1e9))
         with ExitStack() as stack:
-            wake, take, self._tell = stack.enter_context(_interrupts())
+            wake, take, self._send = stack.enter_context(_interrupts())
             if self._menu is not None:
                 stack.enter_context(self._menu.active())
             stack.callback(self._watch.stop)
@@ -136,7 +136,7 @@ class Foreground:
             if verb == "stop" and self._interrupts > 1:
                 return  # the second Ctrl-C has taken its place
             self._failure = error
-            self._tell(INTERRUPT)
+            self._send(INTERRUPT)
 
     def _exit_code(self) -> int:
         """The exit code of --exit-code-from's service; else of the first container that exited, if that ends `up`; else
@@ -164,7 +164,7 @@ def _interrupts() -> Iterator[tuple[int, Callable[[], str], Callable[[str], None
     reads one letter, INTERRUPT for a signal, "" for none."""
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def tell(word: str) -> None:
+    def send(word: str) -> None:
         os.write(write, word.encode())
 
     def take() -> str:
@@ -174,8 +174,8 @@ def _interrupts() -> Iterator[tuple[int, Callable[[], str], Callable[[str], None
             return ""
 
     try:
-        with listening((signal.SIGINT, signal.SIGTERM), lambda _: tell(INTERRUPT)):
-            yield read, take, tell
+        with listening((signal.SIGINT, signal.SIGTERM), lambda _: send(INTERRUPT)):
+            yield read, take, send
     finally:
         os.close(read)
         os.close(write)

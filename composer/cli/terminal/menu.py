@@ -58,17 +58,17 @@ class Watch:
 
 
 class Menu:
-    """`tell` is called with "d" when the user wants to detach."""
+    """`send` is called with "d" when the user wants to detach."""
 
-    def __init__(self, context: Context, watch: Watch, tell: Callable[[str], None]) -> None:
-        self._context, self._watch, self._tell = context, watch, tell
+    def __init__(self, context: Context, watch: Watch, send: Callable[[str], None]) -> None:
+        self._context, self._watch, self._send = context, watch, send
         self._terminal = raw(sys.stdout)
         self._colour = wants_colour(context.ansi, self._terminal, context.environ)
         self._lock = threading.RLock()
         self._shown = self._drawn = False
         self._acts: Mapping[str, Callable[[], None]] = {
-            "v": self._containers, "o": self._configuration, "w": self._toggle, "d": lambda: self._tell("d"),
-            "\n": lambda: self._say(""),
+            "v": self._containers, "o": self._configuration, "w": self._toggle, "d": lambda: self._send("d"),
+            "\n": lambda: self._show_line(""),
         }  # fmt: skip
 
     def over(self, stream: TextIO) -> TextIO:
@@ -163,7 +163,7 @@ class Menu:
                 try:
                     act()
                 except Exception as error:
-                    self._say(f"menu: {error}")
+                    self._show_line(f"menu: {error}")
 
     def _continue(self, fd: int, before: list[Any]) -> None:
         """After Ctrl-Z and fg, set the terminal modes again, which the shell has changed."""
@@ -171,13 +171,13 @@ class Menu:
             _one_by_one(fd, before)
         self.write(self._terminal, "")
 
-    def _say(self, text: str) -> None:
+    def _show_line(self, text: str) -> None:
         self.write(self._terminal, f"{text}\n")
 
     def _toggle(self) -> None:
         if self._watch.on:
             self._watch.stop()
-            self._say("Watch disabled")
+            self._show_line("Watch disabled")
         else:
             self._watch.start()
             self.write(self._terminal, "")

@@ -27,14 +27,14 @@ def show(context: Context, texts: list[str], form: str, since: float | None, unt
     events from the containers' records. Refusal for an unknown filter, UsageError for a wrong template."""
     filters, line = Filters.of_flags(texts, FILTERS), _line(form)
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         if fits(filters, event):
             print(line(event), flush=True)
 
-    anyio.run(_follow, context, tell, since, until)
+    anyio.run(_follow, context, report, since, until)
 
 
-async def _follow(context: Context, tell: Callable[[Event], None], since: float | None, until: float | None) -> None:
+async def _follow(context: Context, report: Callable[[Event], None], since: float | None, until: float | None) -> None:
     journal = Journal()
     observer = Observer(context.engine, context.roots, journal)
     follower = journal.follow()
@@ -45,7 +45,7 @@ async def _follow(context: Context, tell: Callable[[Event], None], since: float 
         for event in past if since is not None else ():
             at = event["timeNano"] / 1e9
             if since <= at and (until is None or at <= until):
-                tell(event)
+                report(event)
         with anyio.move_on_after(None if until is None else max(0.0, until - time.time())):
             known = len(past)
             while True:
@@ -53,7 +53,7 @@ async def _follow(context: Context, tell: Callable[[Event], None], since: float 
                 if known:
                     known -= 1
                 else:
-                    tell(event)
+                    report(event)
         follower.close()
         tasks.cancel_scope.cancel()
 

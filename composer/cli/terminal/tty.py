@@ -57,13 +57,13 @@ def own_size() -> tuple[int, int]:
 def following_size(resize: Callable[[int, int], None]) -> Iterator[None]:
     """Call `resize` with the rows and columns of our terminal, at once and at each SIGWINCH."""
 
-    def tell(*_: object) -> None:
+    def update(*_: object) -> None:
         with suppress(Exception):
             if any(size := own_size()):
                 resize(*size)
 
-    tell()
-    with listening((signal.SIGWINCH,), tell):
+    update()
+    with listening((signal.SIGWINCH,), update):
         yield
 
 

@@ -7,7 +7,7 @@ import os
 from composer.load import keys
 from composer.load.errors import LoadError, did_you_mean
 from composer.load.merge import merging
-from composer.load.merge.layers import Layers, taken_away
+from composer.load.merge.layers import Layers, apply_resets
 from composer.load.resolve import paths
 from composer.load.tree.nodes import Map, Origin, copied, origin_of
 
@@ -75,7 +75,7 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
     base = copied(base)
     _relabel(base)
     prefix: Path = ("services", name)
-    taken_away(base, [path[2:] for path in file.resets if path[:2] == prefix and len(path) > 2])
+    apply_resets(base, [path[2:] for path in file.resets if path[:2] == prefix and len(path) > 2])
     whole = merging.merged(base, service, keys.SERVICE_MERGES, ("services", "*"))
     whole.pop("extends", None)
     file.services[name] = whole
@@ -111,13 +111,13 @@ def _other(layers: Layers, path: str, name: str, place: Origin | None) -> _File:
             error.origin = place
         raise
     for document in found:
-        taken_away(root, document.resets)
+        apply_resets(root, document.resets)
         resets += document.resets
         root = merging.merged(root, document.root, keys.MERGES)
         from composer.load.merge import unique
 
         unique.enforced(root, keys.UNIQUE)
-        layers.lengthen(root)
+        layers.expand_short_forms(root)
         unique.enforced(root, keys.UNIQUE)
     services = root.get("services")
     if not isinstance(services, Map):

@@ -7,7 +7,7 @@ import os
 from composer.load import keys
 from composer.load.errors import LoadError, nearest
 from composer.load.merge import merging
-from composer.load.merge.layers import Layers, taken_away
+from composer.load.merge.layers import Layers, apply_resets
 from composer.load.read.sources import read_env_files
 from composer.load.tree.nodes import Map, Origin, Sequence, origin_of
 
@@ -156,7 +156,7 @@ def _take(document: Document, imported: Map, element: str) -> None:
             mine.place(name, value, origin)
             continue
         base = Map({element: Map({name: value}, {name: origin} if origin else {})})
-        taken_away(base, [path for path in document.resets if path[:2] == (element, name) and len(path) > 2])
+        apply_resets(base, [path for path in document.resets if path[:2] == (element, name) and len(path) > 2])
         own = Map({name: mine[name]}, {name: mine.origins[name]} if name in mine.origins else {})
         whole = merging.merged(base, Map({element: own}), keys.MERGES)[element]
         mine.place(name, whole[name], whole.origins.get(name))

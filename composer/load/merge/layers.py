@@ -143,7 +143,7 @@ class Layers:
     def _over(self, root: Map, file: str, layer: str) -> Map:
         for document in self.read(file, layer):
             self.reading.extend(self, document, file)
-            taken_away(root, document.resets)
+            apply_resets(root, document.resets)
             if "include" in document.root:
                 self.reading.include(self, document, (*self.including, file))
             root = merging.merged(root, document.root, keys.MERGES)
@@ -153,7 +153,7 @@ class Layers:
             if "version" in root:
                 self.reading.obsolete_version(file)
                 del root["version"]
-            self.lengthen(root)
+            self.expand_short_forms(root)
             unique.enforced(root, keys.UNIQUE)
         return root
 
@@ -178,7 +178,7 @@ class Layers:
                 )
         return found
 
-    def lengthen(self, root: Map) -> None:
+    def expand_short_forms(self, root: Map) -> None:
         """Replace short forms by long ones, and drop empty entries of `dns`."""
         canonical.Canonical(root, self.reading.warn, lenient=not self.reading.options.interpolate).apply(keys.CANONICAL)
         for service in root.get("services", {}).values():
@@ -213,7 +213,7 @@ def _leave_out(value: Any, places: set[tuple[str, int, int]]) -> None:
             return
 
 
-def taken_away(root: Map, resets: list[Path]) -> None:
+def apply_resets(root: Map, resets: list[Path]) -> None:
     """Remove the entries of earlier files at the places that a file resets or overrides."""
     for path in resets:
         place: Any = root

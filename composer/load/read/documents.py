@@ -193,7 +193,7 @@ class _Reader:
         """Start an entry of a mapping: the next value belongs to this key."""
         assert frame.lines is not None
         if text in frame.lines:
-            self._twice(frame, event)
+            self._duplicate_key(frame, event)
         mark = event.start_mark
         frame.lines[text] = mark.line
         if value.__class__ is not str:
@@ -239,10 +239,10 @@ class _Reader:
     def _key(self, frame: _Frame, event: Any, text: str) -> None:
         assert frame.lines is not None
         if text in frame.lines:
-            self._twice(frame, event)
+            self._duplicate_key(frame, event)
         frame.lines[text] = event.start_mark.line
 
-    def _twice(self, frame: _Frame, event: Any) -> None:
+    def _duplicate_key(self, frame: _Frame, event: Any) -> None:
         assert frame.lines is not None
         path = (*self._path(frame), event.value)
         first = frame.lines[event.value] + 1

@@ -69,7 +69,7 @@ def _fetch(
     ):
         done = _git(words, environ, origin)
         if done.returncode:
-            raise LoadError(f"cannot fetch {reference}: {_said(done)}", origin)
+            raise LoadError(f"cannot fetch {reference}: {_last_line(done)}", origin)
 
 
 def _commit(reference: str, remote: str, ref: str, environ: Mapping[str, str], origin: Origin | None) -> str:
@@ -78,7 +78,7 @@ def _commit(reference: str, remote: str, ref: str, environ: Mapping[str, str], o
     if done.returncode == _MISSING:
         raise LoadError(f"repository does not contain ref {reference}", origin)
     if done.returncode:
-        raise LoadError(f"cannot read the repository {remote}: {_said(done)}", origin)
+        raise LoadError(f"cannot read the repository {remote}: {_last_line(done)}", origin)
     found = {name: commit for commit, _, name in (line.partition("\t") for line in done.stdout.splitlines())}
     for name in (f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}", ref):
         if name in found:
@@ -108,5 +108,5 @@ def _git(words: tuple[str, ...], environ: Mapping[str, str], origin: Origin | No
         raise LoadError(f"git {words[0]} did not finish within {TIMEOUT} s", origin) from None
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().removeprefix("fatal: ") or f"git exited with {done.returncode}"

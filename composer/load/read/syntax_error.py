@@ -44,7 +44,7 @@ def _marked(error: YAMLError, mark: Mark, text: str, file: str) -> LoadError:
     if context and began is not None and began.line < mark.line:
         context += f" that begins on line {began.line + 1}"
     message = f"{message} ({context})" if context else message
-    hint = next((advice for said, advice in _ADVICE.items() if said in message), "")
+    hint = next((advice for phrase, advice in _ADVICE.items() if phrase in message), "")
     if "mapping values are not allowed" in message:
         hint = _misplaced_colon(text.split("\n"), mark.line) or hint
     if "cannot start any token" in message:

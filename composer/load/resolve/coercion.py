@@ -1,6 +1,6 @@
 """Coercion to the canonical form: a coercer is a function from a value as written to its canonical form.
 
-It returns NOTHING if the canonical file leaves the value out, and raises CoercionError for an invalid value. See
+It returns OMITTED if the canonical file leaves the value out, and raises CoercionError for an invalid value. See
 scalar_coercers.py and collection_coercers.py.
 """
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     Coercer = Callable[[Any], Any]
 
 
-class _Nothing:
+class _Omitted:
     """The value is left out of the canonical file."""
 
 
-NOTHING: Any = _Nothing()
+OMITTED: Any = _Omitted()
 
 
 class Name(str):

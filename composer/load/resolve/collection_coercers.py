@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.load.resolve.coercion import NOTHING, CoercionError, Name, shown, together
+from composer.load.resolve.coercion import OMITTED, CoercionError, Name, shown, together
 from composer.load.resolve.command_line import words
 from composer.load.resolve.errors import ShortFormError
 from composer.load.resolve.scalar_coercers import always_integer, string
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def texts(value: Any) -> Any:
     if value is None or value == []:
-        return NOTHING
+        return OMITTED
     if not isinstance(value, list):
         if isinstance(value, dict):
             raise CoercionError("expected a list, found a mapping")
@@ -31,7 +31,7 @@ def texts(value: Any) -> Any:
 
 def numbers_or_texts(value: Any) -> Any:
     if value is None or value == []:
-        return NOTHING
+        return OMITTED
     if isinstance(value, str):
         return Sequence([value])
     return _each(value, text_of)
@@ -52,10 +52,10 @@ def command(value: Any) -> Any:
 def test(value: Any) -> Any:
     """A health check's command."""
     if value is None:
-        return NOTHING
+        return OMITTED
     if isinstance(value, str):
         return Sequence(["CMD-SHELL", value])
-    return _each(value, string) if value else NOTHING
+    return _each(value, string) if value else OMITTED
 
 
 def _each(value: Any, coerce: Callable[[Any], Any]) -> Sequence:
@@ -75,7 +75,7 @@ def _each(value: Any, coerce: Callable[[Any], Any]) -> Sequence:
 def variables(value: Any) -> Any:
     """key=value, or only a key, whose value is null."""
     if not value:
-        return NOTHING
+        return OMITTED
     if isinstance(value, dict):
         return _sorted(value, lambda entry: None if entry is None else text_of(entry))
     found: dict[str, str | None] = {}
@@ -92,7 +92,7 @@ def variables(value: Any) -> Any:
 def labels(value: Any) -> Any:
     """key=value, or only a key, whose value is empty."""
     if not value:
-        return NOTHING
+        return OMITTED
     if isinstance(value, dict):
         return _sorted(value, lambda entry: "" if entry is None else text_of(entry))
     found: dict[str, str] = {}
@@ -106,7 +106,7 @@ def labels(value: Any) -> Any:
 
 def options(value: Any) -> Any:
     if not value:
-        return NOTHING
+        return OMITTED
     if not isinstance(value, dict):
         raise CoercionError(f"expected a mapping, found {shown(value)}")
     return labels(value)
@@ -115,7 +115,7 @@ def options(value: Any) -> Any:
 def strings(value: Any) -> Any:
     """A mapping to text, not to numbers."""
     if not value:
-        return NOTHING
+        return OMITTED
     if not isinstance(value, dict):
         raise CoercionError(f"expected a mapping, found {shown(value)}")
     return _sorted(value, string)
@@ -124,7 +124,7 @@ def strings(value: Any) -> Any:
 def repeated(value: Any) -> Any:
     """Options that may be given more than once."""
     if not value:
-        return NOTHING
+        return OMITTED
     if not isinstance(value, dict):
         raise CoercionError(f"expected a mapping, found {shown(value)}")
     return _sorted(
@@ -136,7 +136,7 @@ def repeated(value: Any) -> Any:
 def hosts(value: Any) -> Any:
     """host=address, sorted; addresses without brackets."""
     if not value:
-        return NOTHING
+        return OMITTED
     found: list[str] = []
     if isinstance(value, dict):
         for host, entry in value.items():
@@ -163,7 +163,7 @@ def _host(host: str, address: str) -> str:
 
 def ssh(value: Any) -> Any:
     if not value:
-        return NOTHING
+        return OMITTED
     return Sequence(
         [key if entry is None or entry == "" else f"{key}={text_of(entry)}" for key, entry in value.items()]
     )
@@ -220,7 +220,7 @@ class Struct:
             except CoercionError as error:
                 wrong += error.below(key).all()
                 continue
-            if entry is not NOTHING:
+            if entry is not OMITTED:
                 found[key if self.named is None else self.named[key]] = entry
         if wrong:
             raise together(wrong)
@@ -236,7 +236,7 @@ class Struct:
 
 def optional(coerce: Coercer) -> Coercer:
     """Left out when it is null."""
-    return lambda value: NOTHING if value is None else coerce(value)
+    return lambda value: OMITTED if value is None else coerce(value)
 
 
 def each(coerce: Coercer) -> Coercer:
@@ -244,7 +244,7 @@ def each(coerce: Coercer) -> Coercer:
 
     def listed(value: Any) -> Any:
         if not value:
-            return NOTHING
+            return OMITTED
         if not isinstance(value, list):
             raise CoercionError(f"expected a list, found {shown(value)}")
         return _each(value, coerce)
@@ -257,7 +257,7 @@ def by_name(coerce: Coercer, *, nullable: bool = False) -> Coercer:
 
     def named(value: Any) -> Any:
         if not value:
-            return NOTHING
+            return OMITTED
         if not isinstance(value, dict):
             raise CoercionError(f"expected a mapping, found {shown(value)}")
         return _sorted(value, (lambda entry: None if entry is None else coerce(entry)) if nullable else coerce)

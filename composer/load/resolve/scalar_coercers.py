@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.load.read import casts
-from composer.load.resolve.coercion import NOTHING, CoercionError, shown
+from composer.load.resolve.coercion import OMITTED, CoercionError, shown
 from composer.load.tree.text import text_of
 from engine import quantities
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def text(value: Any) -> Any:
-    return string(value) or NOTHING
+    return string(value) or OMITTED
 
 
 def kept_text(value: Any) -> Any:
@@ -32,16 +32,16 @@ def string(value: Any) -> str:
 
 
 def flag(value: Any) -> Any:
-    return always_flag(value) or NOTHING
+    return always_flag(value) or OMITTED
 
 
 def kept_flag(value: Any) -> Any:
-    return NOTHING if value is None else always_flag(value)
+    return OMITTED if value is None else always_flag(value)
 
 
-def true_unless_said(value: Any) -> Any:
+def flag_true_by_default(value: Any) -> Any:
     """A flag whose default is true: a canonical file contains it only if it is false."""
-    return NOTHING if value is None or always_flag(value) else False
+    return OMITTED if value is None or always_flag(value) else False
 
 
 def always_flag(value: Any) -> bool:
@@ -56,19 +56,19 @@ def always_flag(value: Any) -> bool:
 
 
 def integer(value: Any) -> Any:
-    return always_integer(value) or NOTHING
+    return always_integer(value) or OMITTED
 
 
 def kept_integer(value: Any) -> Any:
-    return NOTHING if value is None else always_integer(value)
+    return OMITTED if value is None else always_integer(value)
 
 
 def natural(value: Any) -> Any:
-    return _natural(value) or NOTHING
+    return _natural(value) or OMITTED
 
 
 def kept_natural(value: Any) -> Any:
-    return NOTHING if value is None else _natural(value)
+    return OMITTED if value is None else _natural(value)
 
 
 def _natural(value: Any) -> int:
@@ -84,12 +84,12 @@ def kept_weight(value: Any) -> Any:
 
 
 def weight(value: Any) -> Any:
-    return kept_weight(value) or NOTHING
+    return kept_weight(value) or OMITTED
 
 
 def permissions(value: Any) -> Any:
     """A mode as a number."""
-    return _unsigned(value, "uint32") or NOTHING
+    return _unsigned(value, "uint32") or OMITTED
 
 
 def _unsigned(value: Any, word: str) -> int:
@@ -120,7 +120,7 @@ def always_integer(value: Any) -> int:
 def ratio(value: Any) -> Any:
     """A number with the precision of a 32-bit float, as an integer if its fraction is zero."""
     if value is None:
-        return NOTHING
+        return OMITTED
     if value.__class__ is bool or isinstance(value, (dict, list)):
         raise CoercionError(f"expected a number, found {shown(value)}")
     try:
@@ -129,13 +129,13 @@ def ratio(value: Any) -> Any:
         raise CoercionError(str(error)) from None
     if number != number or number - number != 0:
         raise CoercionError(f"expected a number, found {shown(value)}")
-    return (int(number) if number == int(number) else number) or NOTHING
+    return (int(number) if number == int(number) else number) or OMITTED
 
 
 def size(value: Any) -> Any:
     """Bytes, as text."""
     found = kept_size(value)
-    return NOTHING if found == "0" else found
+    return OMITTED if found == "0" else found
 
 
 def kept_size(value: Any) -> Any:
@@ -150,11 +150,11 @@ def kept_size(value: Any) -> Any:
 
 
 def duration(value: Any) -> Any:
-    return quantities.duration(number) if (number := _duration(value)) else NOTHING
+    return quantities.duration(number) if (number := _duration(value)) else OMITTED
 
 
 def kept_duration(value: Any) -> Any:
-    return NOTHING if value is None else quantities.duration(_duration(value))
+    return OMITTED if value is None else quantities.duration(_duration(value))
 
 
 def _duration(value: Any) -> int:
@@ -169,7 +169,7 @@ def _duration(value: Any) -> int:
 def mode(value: Any) -> Any:
     """A file's permission bits: an octal text, or a number."""
     if value is None:
-        return NOTHING
+        return OMITTED
     if value.__class__ is str:
         if not value or value.strip("01234567") or len(value) > 20:
             raise CoercionError(f"expected an octal mode, found {value!r}")

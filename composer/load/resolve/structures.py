@@ -173,7 +173,7 @@ VOLUME_MOUNT = collection.Struct(
                 {
                     "selinux": scalar.text,
                     "propagation": scalar.text,
-                    "create_host_path": scalar.true_unless_said,
+                    "create_host_path": scalar.flag_true_by_default,
                     "recursive": scalar.text,
                 }
             )
@@ -213,7 +213,7 @@ HEALTHCHECK = collection.Struct(
 )
 
 
-ENV_FILE = collection.Struct({"path": scalar.text, "required": scalar.true_unless_said, "format": scalar.text})
+ENV_FILE = collection.Struct({"path": scalar.text, "required": scalar.flag_true_by_default, "format": scalar.text})
 
 NETWORK = collection.Struct(
     {

@@ -48,15 +48,15 @@ def build(scope: Scope) -> BuildSpec | None:
         entitlements=wanted.entitlements,
         shm_size=wanted.shm_size,
         ulimits=ulimits(wanted.ulimits),
-        provenance=_said(wanted.provenance),
-        sbom=_said(wanted.sbom),
+        provenance=_option_text(wanted.provenance),
+        sbom=_option_text(wanted.sbom),
         secrets=_secrets(scope),
         ssh=wanted.ssh,
         environ=_environ(scope.project, wanted),
     )
 
 
-def _said(value: str | bool | None) -> str:
+def _option_text(value: str | bool | None) -> str:
     """`true`, `false` or options; "" if unset."""
     return value if isinstance(value, str) else str(value).lower() if value is not None else ""
 

@@ -9,7 +9,7 @@ from anyio import CancelScope, get_cancelled_exc_class
 from msgspec import structs
 
 from composer.run.jobs.actions import definition_of
-from composer.run.jobs.runner import dressed
+from composer.run.jobs.runner import with_job_labels
 from composer.run.protocol import End, OneOff, Request
 from composer.run.turns import Turn
 
@@ -26,7 +26,7 @@ async def run(scheduler: Scheduler, request: Request, turn: Turn, perform: Calla
         record
     ):  # the command repeats its request because its supervisor was killed
         return End(container_id=started, run=record.id)
-    spec = dressed(wanted.spec, request.desired.project, name, record)
+    spec = with_job_labels(wanted.spec, request.desired.project, name, record)
     try:
         end = await perform(structs.replace(wanted, spec=spec))
     except get_cancelled_exc_class():

@@ -41,7 +41,7 @@ class JobRunner:
     async def start(self, definition: Definition, run: Run, scope: CancelScope) -> str:
         service = definition.desired.services[definition.name]
         template = structs.replace(service.container, image_ref=service.image)
-        spec = dressed(template, self._project, definition.name, run)
+        spec = with_job_labels(template, self._project, definition.name, run)
         request = Request(
             options=Options(action="run", services=(definition.name,), no_recreate=True, ignore_orphans=True),
             desired=definition.desired,
@@ -98,7 +98,7 @@ def suffix(run: Run) -> str:
     return f"-{run.iteration}-{run.id[:12]}{attempt}"
 
 
-def dressed(spec: ContainerSpec, project: str, name: str, run: Run) -> ContainerSpec:
+def with_job_labels(spec: ContainerSpec, project: str, name: str, run: Run) -> ContainerSpec:
     """The specification of a run's container, with the name and labels that Docker Engine uses."""
     own = {labels.ONEOFF: "False", labels.JOB_ID: f"{project}.{name}", labels.JOB_RUN: run.id}
     return structs.replace(spec, name=f"job-{name}{suffix(run)}", labels={**spec.labels, **own}, restart=Restart())

@@ -232,7 +232,7 @@ class Runs:
         job.ending = None
         if gone and record is not None:
             await self._runner.remove(record.id)
-        self._notifier.tell(run.id)
+        self._notifier.notify(run.id)
         if job.progress.waiting and job.definition is not None:
             self.begin(job, self.new(job, SCHEDULE, planned=job.progress.waiting), waiting=0.0)
         self._idle()

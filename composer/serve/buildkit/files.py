@@ -71,12 +71,12 @@ async def receive(call: Call, folder: str) -> None:
             packet = wire.fields(data)
             kind = wire.number(packet, 1)
             if kind == STAT:
-                said = next(iter(wire.blocks(packet, 2)), b"")
-                if not said:
+                stat = next(iter(wire.blocks(packet, 2)), b"")
+                if not stat:
                     listed = True
                     await to_thread.run_sync(tree.remove_others)
                     continue
-                if tree.make(number, _entry(said)):
+                if tree.make(number, _entry(stat)):
                     waiting += 1
                     await call.send(wire.message((1, REQ), (3, number)))
                 number += 1

@@ -203,7 +203,7 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: P
     def known(registry: str) -> Credentials | None:
         return asyncio.run_coroutine_threadsafe(session.credentials(peer, registry), loop).result()
 
-    def tell(event: dict[str, object]) -> None:
+    def report(event: dict[str, object]) -> None:
         if cancellation.wanted:
             raise BuildFailed("canceled: the client disconnected")
         shown = {
@@ -214,7 +214,7 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: P
 
     def work() -> ImageRecord:
         engine = server.open_engine()
-        return engine.build(spec, progress=tell, begun=cancellation.begun, credentials=known)
+        return engine.build(spec, progress=report, begun=cancellation.begun, credentials=known)
 
     try:
         return await cancellation.run(work, server.threads)

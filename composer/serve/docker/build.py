@@ -85,7 +85,7 @@ def _build(
     *,
     quiet: bool,
 ) -> ImageRecord:
-    steps = Steps(_instructions(f"{spec.context}/{spec.dockerfile}", spec.target), reporter.tell, quiet=quiet)
+    steps = Steps(_instructions(f"{spec.context}/{spec.dockerfile}", spec.target), reporter.report, quiet=quiet)
     try:
         record = server.open_engine().build(spec, progress=steps.take, begun=cancellation.begun, credentials=known.get)
     except BuildFailed as error:
@@ -119,10 +119,10 @@ class Steps:
     """Reports the builder's events as steps of the classic builder. Our builder has no events for instructions without
     a layer. They are reported before the next layer, once it is known whether that came from the cache."""
 
-    def __init__(self, texts: list[str], tell: Callable[[Mapping[str, object]], None], *, quiet: bool) -> None:
-        self._texts, self._tell, self._quiet = texts, tell, quiet
+    def __init__(self, texts: list[str], report: Callable[[Mapping[str, object]], None], *, quiet: bool) -> None:
+        self._texts, self._report, self._quiet = texts, report, quiet
         self._plain = [" ".join(text.split()) for text in texts]
-        self._told = 0
+        self._reached = 0
         self._cached = False
         self._unused: list[str] = []
 
@@ -134,47 +134,47 @@ class Steps:
             self._reach(text, cached=status == "cached")
         if status == "output":
             line = f"{event.get('text', '')}\n"
-            self._say(f"\x1b[91m{line}\x1b[0m" if event.get("stream") == 2 else line)
+            self._write(f"\x1b[91m{line}\x1b[0m" if event.get("stream") == 2 else line)
         elif status == "warning" and "not consumed" in str(event.get("text")):
             names = str(event["text"]).rpartition(": ")[2]
             self._unused.append(f"[Warning] One or more build-args [{names}] were not consumed\n")
 
     def _reach(self, text: str, *, cached: bool) -> None:
         """Report the instructions before this one, and this one."""
-        if text not in self._plain[self._told :]:
+        if text not in self._plain[self._reached :]:
             return
         if not text.upper().startswith("FROM "):
             self._cached = cached
         while True:
             self._step()
-            if self._plain[self._told - 1] == text:
+            if self._plain[self._reached - 1] == text:
                 return
 
     def rest(self) -> None:
         """Report the instructions after the last layer."""
-        while self._told < len(self._texts):
+        while self._reached < len(self._texts):
             self._step()
         for warning in self._unused:
-            self._say(warning)
+            self._write(warning)
 
     def _step(self) -> None:
-        text = self._texts[self._told]
-        self._told += 1
-        self._say(f"Step {self._told}/{len(self._texts)} : {text}\n")
+        text = self._texts[self._reached]
+        self._reached += 1
+        self._write(f"Step {self._reached}/{len(self._texts)} : {text}\n")
         word = text.split()[0].upper()
         if word == "FROM":
             pass
         elif self._cached:
-            self._say(" ---> Using cache\n")
+            self._write(" ---> Using cache\n")
         elif word not in ("COPY", "ADD"):
             container = secrets.token_hex(6)
-            self._say(f" ---> Running in {container}\n")
-            self._say(f" ---> Removed intermediate container {container}\n")
-        self._say(f" ---> {secrets.token_hex(6)}\n")
+            self._write(f" ---> Running in {container}\n")
+            self._write(f" ---> Removed intermediate container {container}\n")
+        self._write(f" ---> {secrets.token_hex(6)}\n")
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         if not self._quiet:
-            self._tell({"stream": text})
+            self._report({"stream": text})
 
 
 def _instructions(path: str, target: str) -> list[str]:

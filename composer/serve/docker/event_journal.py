@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from composer.serve.docker.life_events import Happening, Surroundings, deleted, ends_and_starts, number_of, probes
+from composer.serve.docker.life_events import LifeEvent, SharedObjects, deleted, exits_and_starts, number_of, probes
 from composer.serve.docker.outputs import Outputs
 from composer.view import lookup
 from composer.view.networks import BUILT_IN, every
@@ -42,7 +42,7 @@ BEHIND = 65536
 Event = dict[str, Any]
 
 
-MET = 4096
+REMEMBERED_NETWORKS = 4096
 """The number of networks whose names are remembered."""
 SETTLE = 0.05
 """Seconds between the last output sent to a client and the event of the container's exit, so that the client can print
@@ -155,7 +155,7 @@ class Observer:
         """Containers that a client has killed; no stop event follows."""
         self.stopping: dict[str, set[int]] = {}
         """Containers that a client stops → the signals that were reported."""
-        self._met: dict[str, tuple[str, str]] = {}
+        self._remembered_networks: dict[str, tuple[str, str]] = {}
         self._networks = self._network_names()
         self._volumes = self._volume_names()
 
@@ -232,7 +232,9 @@ class Observer:
                 if (ended := self._held.pop(key, None)) is not None:  # it removed itself before its output was sent
                     self._steps(record, ended)
                 elif record.state.status.alive:
-                    self._report(record, deleted(record, self._around(), time.time(), told=key in self.killed))
+                    self._report(
+                        record, deleted(record, self._shared_objects(), time.time(), reported=key in self.killed)
+                    )
                 self.killed.discard(key)
                 self.stopping.pop(key, None)
                 self._journal.container("destroy", record)
@@ -269,18 +271,18 @@ class Observer:
 
     def _steps(self, old: ContainerRecord | None, new: ContainerRecord) -> None:
         """The events that lead from one state of a container to another."""
-        tell, state, was = self._journal.container, new.state, old.state if old else None
+        add_event, state, was = self._journal.container, new.state, old.state if old else None
         if was is None:
-            tell("create", new, state.created_at)
+            add_event("create", new, state.created_at)
         elif (was.status, state.status) == (Status.RUNNING, Status.PAUSED):
-            tell("pause", new)
+            add_event("pause", new)
         elif (was.status, state.status) == (Status.PAUSED, Status.RUNNING):
-            tell("unpause", new)
+            add_event("unpause", new)
         if old is not None and old.spec.name != new.spec.name:
-            tell("rename", new, oldName=f"/{old.spec.name}")
+            add_event("rename", new, oldName=f"/{old.spec.name}")
         if was is None or (was.started_at, was.finished_at) != (state.started_at, state.finished_at):
-            told = None if new.id in self.killed else self.stopping.get(new.id, set())
-            self._report(new, ends_and_starts(was, new, self._around(), told, self._stop_signal(new)))
+            reported = None if new.id in self.killed else self.stopping.get(new.id, set())
+            self._report(new, exits_and_starts(was, new, self._shared_objects(), reported, self._stop_signal(new)))
             if was is not None and was.finished_at != state.finished_at:
                 self.killed.discard(new.id)
                 self.stopping.pop(new.id, None)
@@ -289,21 +291,23 @@ class Observer:
             self._report(new, probes(was, new, image.config if image else None))
         health = state.health.status if state.health else ""
         if health and health != "starting" and health != (was.health.status if was and was.health else ""):
-            tell(f"health_status: {health}", new)
+            add_event(f"health_status: {health}", new)
 
-    def _report(self, record: ContainerRecord, happenings: Iterable[Happening]) -> None:
-        for one in happenings:
+    def _report(self, record: ContainerRecord, events: Iterable[LifeEvent]) -> None:
+        for one in events:
             if one.kind == "container":
                 self._journal.container(one.action, record, one.moment, **one.attributes)
             else:
                 self._journal.add(one.kind, one.action, one.actor, one.attributes, one.moment)
 
-    def _around(self) -> Surroundings:
+    def _shared_objects(self) -> SharedObjects:
         """Networks that were removed with their last container are still needed for its events."""
-        self._met |= {record.spec.name: (record.id, record.spec.driver) for record in every(self._engine)}
-        while len(self._met) > MET:
-            del self._met[next(iter(self._met))]
-        return Surroundings(self._met, self._volumes)
+        self._remembered_networks |= {
+            record.spec.name: (record.id, record.spec.driver) for record in every(self._engine)
+        }
+        while len(self._remembered_networks) > REMEMBERED_NETWORKS:
+            del self._remembered_networks[next(iter(self._remembered_networks))]
+        return SharedObjects(self._remembered_networks, self._volumes)
 
     def _stop_signal(self, record: ContainerRecord) -> int:
         image = self._engine.image(record.spec.image)

@@ -158,7 +158,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
     tty, escape = bool(asked.tty), Detach(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
     raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
     if made.started:
-        await raw.send(_said(f"exec command {made.id} has already run\r\n", tty=tty))
+        await raw.send(_as_output(f"exec command {made.id} has already run\r\n", tty=tty))
         await raw.end()
         return None
     made.started = True
@@ -170,7 +170,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         else:
             await _piped(server, made, raw)
     except EngineError as error:
-        await raw.send(_said(f"{_failed(made, error)}\r\n", tty=tty))
+        await raw.send(_as_output(f"{_failed(made, error)}\r\n", tty=tty))
     await raw.end()
     return None
 
@@ -187,7 +187,7 @@ def _line(spec: ExecSpec) -> str:
     return f"{spec.args[0]} {' '.join(spec.args[1:])}"
 
 
-def _said(text: str, *, tty: bool) -> bytes:
+def _as_output(text: str, *, tty: bool) -> bytes:
     return text.encode() if tty else frames(1, text.encode())
 
 
@@ -218,7 +218,7 @@ async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -
 
 
 @asynccontextmanager
-async def _attended(server: Server, made: Exec, process: Process, raw: Raw) -> AsyncIterator[tuple[TaskGroup, Pump]]:
+async def _connected(server: Server, made: Exec, process: Process, raw: Raw) -> AsyncIterator[tuple[TaskGroup, Pump]]:
     """A context manager: the block starts the copying; at its end, we wait for the process and its last output."""
     try:
         async with anyio.create_task_group() as tasks:
@@ -244,7 +244,7 @@ async def _piped(server: Server, made: Exec, raw: Raw) -> None:
         raise
     finally:
         _close(theirs)
-    async with _attended(server, made, process, raw) as (tasks, pump):
+    async with _connected(server, made, process, raw) as (tasks, pump):
         if ours[0] >= 0:
             tasks.start_soon(pump.into, ours[0])
         for stream in (1, 2):
@@ -272,7 +272,7 @@ def _close(descriptors: Iterable[int]) -> None:
 async def _terminal(server: Server, made: Exec, raw: Raw, escape: Detach, *, plain: bool) -> None:
     """Run with a pseudo-terminal. Its output is framed as standard output if the client did not request a terminal."""
     process = await _open(server, made, NOBODY)
-    async with _attended(server, made, process, raw) as (tasks, pump):
+    async with _connected(server, made, process, raw) as (tasks, pump):
         assert process.stream is not None
         os.set_blocking(process.stream, False)
         tasks.start_soon(pump.framed, 0 if plain else 1, os.dup(process.stream))

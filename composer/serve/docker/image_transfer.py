@@ -35,15 +35,15 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
     name, tag = request.query("fromImage"), request.query("tag")
     if not name:
         return await _import(server, request, exchange)
-    who, reporter = given(request), Reporter(exchange)
+    credentials, reporter = given(request), Reporter(exchange)
     if tag or "@" in name or ":" in name.rpartition("/")[2]:
         joined = f"{name}@{tag}" if ":" in tag else f"{name}:{tag}" if tag else name
-        await _pull(server, request, reporter, joined, who)
+        await _pull(server, request, reporter, joined, credentials)
         return None
     # Without a tag, pull all tags.
-    found = await reporter.run(lambda: server.open_engine().remote_tags(name, given=who))
+    found = await reporter.run(lambda: server.open_engine().remote_tags(name, given=credentials))
     for one in found or ():
-        if not await _pull(server, request, reporter, f"{name}:{one}", who):
+        if not await _pull(server, request, reporter, f"{name}:{one}", credentials):
             break
     return None
 
@@ -63,7 +63,9 @@ def _repository(shown: str) -> str:
     return path.partition(":")[0]
 
 
-async def _pull(server: Server, request: Request, reporter: Reporter, joined: str, who: Credentials | None) -> bool:
+async def _pull(
+    server: Server, request: Request, reporter: Reporter, joined: str, credentials: Credentials | None
+) -> bool:
     """Pull one image and report the progress. Returns whether it exists."""
     shown = familiar(joined)
     digest = "@" in shown.rpartition("/")[2]
@@ -78,12 +80,12 @@ async def _pull(server: Server, request: Request, reporter: Reporter, joined: st
             nonlocal begun
             if not begun:
                 begun = True
-                reporter.tell({"status": f"Pulling from {path}", "id": label})
-            reporter.tell(line_of(event))
+                reporter.report({"status": f"Pulling from {path}", "id": label})
+            reporter.report(line_of(event))
 
         try:
             platform = platform_of(request)
-            return server.open_engine().pull(joined, platform=platform, progress=progress, given=who)
+            return server.open_engine().pull(joined, platform=platform, progress=progress, given=credentials)
         except NotFound as error:
             if "for platform" in error.message:
                 raise HTTPError(404, f"{error.message}. {error.hint}") from None
@@ -139,7 +141,7 @@ async def _import(server: Server, request: Request, exchange: Exchange) -> Reply
 
 async def push(server: Server, request: Request, exchange: Exchange) -> None:
     name, tag, wanted_platform = request.arguments["name"], request.query("tag"), platform_of(request)
-    who, reporter = given(request), Reporter(exchange)
+    credentials, reporter = given(request), Reporter(exchange)
     full = name if name.partition("/")[0].count(".") or ":" in name.partition("/")[0] else f"docker.io/{name}"
     await reporter.send({"status": f"The push refers to repository [{full}]"})
     tags = [
@@ -158,14 +160,16 @@ async def push(server: Server, request: Request, exchange: Exchange) -> None:
         status = str(event["status"])
         if status.startswith("digest: "):
             version = str(event["id"]).rpartition(":")[2]
-            reporter.tell({"status": f"{version}: {status}"})
+            reporter.report({"status": f"{version}: {status}"})
             _, digest, _, size = status.split()
-            reporter.tell({"progressDetail": {}, "aux": {"Tag": version, "Digest": digest, "Size": int(size)}})
+            reporter.report({"progressDetail": {}, "aux": {"Tag": version, "Digest": digest, "Size": int(size)}})
         else:
-            reporter.tell(line_of(event))
+            reporter.report(line_of(event))
 
     for one in wanted:
-        send = functools.partial(server.open_engine().push, one, progress=progress, given=who, platform=wanted_platform)
+        send = functools.partial(
+            server.open_engine().push, one, progress=progress, given=credentials, platform=wanted_platform
+        )
         await reporter.run(send)
         if not reporter.failed and (image := server.engine.image(one)) is not None:
             attributes = {**image.config.labels, "name": familiar_path(familiar(one))}

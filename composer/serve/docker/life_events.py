@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KILLED = 128 + signal.SIGKILL
 
 
-class Happening(Struct, frozen=True):
+class LifeEvent(Struct, frozen=True):
     """One event: `kind` is container, network or volume, `actor` "" for the container itself."""
 
     moment: float
@@ -31,65 +31,67 @@ class Happening(Struct, frozen=True):
     attributes: Mapping[str, str] = {}
 
 
-class Surroundings(Struct, frozen=True):
+class SharedObjects(Struct, frozen=True):
     """The networks and volumes at that time: network name → (id, driver), volume name → driver."""
 
     networks: Mapping[str, tuple[str, str]]
     volumes: Mapping[str, str]
 
 
-def ends_and_starts(
-    was: ContainerState | None, new: ContainerRecord, around: Surroundings, told: set[int] | None, own_signal: int
-) -> Iterator[Happening]:
+def exits_and_starts(
+    was: ContainerState | None, new: ContainerRecord, shared: SharedObjects, reported: set[int] | None, own_signal: int
+) -> Iterator[LifeEvent]:
     """`told` are the signals that were reported as they were sent, None if the container was killed instead of stopped;
     `own_signal` is its stop signal."""
     state = new.state
     ended = state.finished_at > (was.finished_at if was else 0.0)
     started = state.started_at > (was.started_at if was else 0.0)
     if started and not (ended and state.finished_at < state.started_at):
-        yield from start(new, around)
+        yield from start(new, shared)
     if ended:
-        yield from end(new, around, told, own_signal)
+        yield from end(new, shared, reported, own_signal)
     if started and ended and state.finished_at < state.started_at:
-        yield from start(new, around)
+        yield from start(new, shared)
 
 
-def start(record: ContainerRecord, around: Surroundings) -> Iterator[Happening]:
+def start(record: ContainerRecord, shared: SharedObjects) -> Iterator[LifeEvent]:
     moment = record.state.started_at
     for name, target, read_only in _volumes(record):
         attributes = {
-            "container": record.id, "destination": target, "driver": around.volumes.get(name, "local"),
+            "container": record.id, "destination": target, "driver": shared.volumes.get(name, "local"),
             "propagation": "", "read/write": "false" if read_only else "true",
         }  # fmt: skip
-        yield Happening(moment, "mount", "volume", name, attributes)
-    yield from _networks(record, around, moment, "connect")
-    yield Happening(moment, "start")
+        yield LifeEvent(moment, "mount", "volume", name, attributes)
+    yield from _networks(record, shared, moment, "connect")
+    yield LifeEvent(moment, "start")
 
 
-def end(record: ContainerRecord, around: Surroundings, told: set[int] | None, own_signal: int) -> Iterator[Happening]:
+def end(
+    record: ContainerRecord, shared: SharedObjects, reported: set[int] | None, own_signal: int
+) -> Iterator[LifeEvent]:
     state = record.state
     moment = state.finished_at
     if state.oom_killed:
-        yield Happening(moment, "oom")
-    stopped = state.stopped_by_user and told is not None
-    if stopped and told is not None:
+        yield LifeEvent(moment, "oom")
+    stopped = state.stopped_by_user and reported is not None
+    if stopped and reported is not None:
         sent = [own_signal, *([signal.SIGKILL] if state.exit_code == KILLED and own_signal != signal.SIGKILL else [])]
         for number in sent:
-            if number not in told:
-                yield Happening(moment, "kill", attributes={"signal": str(int(number))})
-    yield from left(record, around, moment)
+            if number not in reported:
+                yield LifeEvent(moment, "kill", attributes={"signal": str(int(number))})
+    yield from releases(record, shared, moment)
     if stopped:
-        yield Happening(moment, "stop")
+        yield LifeEvent(moment, "stop")
     lasted = max(0, round(moment - state.started_at))
-    yield Happening(moment, "die", attributes={"execDuration": str(lasted), "exitCode": str(state.exit_code)})
+    yield LifeEvent(moment, "die", attributes={"execDuration": str(lasted), "exitCode": str(state.exit_code)})
 
 
-def left(record: ContainerRecord, around: Surroundings, moment: float) -> Iterator[Happening]:
+def releases(record: ContainerRecord, shared: SharedObjects, moment: float) -> Iterator[LifeEvent]:
     """The events of what a container releases when it exits."""
-    yield from _networks(record, around, moment, "disconnect")
+    yield from _networks(record, shared, moment, "disconnect")
     for name, _, _ in _volumes(record):
-        attributes = {"container": record.id, "driver": around.volumes.get(name, "local")}
-        yield Happening(moment, "unmount", "volume", name, attributes)
+        attributes = {"container": record.id, "driver": shared.volumes.get(name, "local")}
+        yield LifeEvent(moment, "unmount", "volume", name, attributes)
 
 
 def _volumes(record: ContainerRecord) -> list[tuple[str, str, bool]]:
@@ -97,13 +99,13 @@ def _volumes(record: ContainerRecord) -> list[tuple[str, str, bool]]:
     return sorted(found, key=lambda one: one[1])
 
 
-def _networks(record: ContainerRecord, around: Surroundings, moment: float, action: str) -> Iterator[Happening]:
+def _networks(record: ContainerRecord, shared: SharedObjects, moment: float, action: str) -> Iterator[LifeEvent]:
     names = [one.network for one in record.spec.networks] or [record.spec.network_mode]
     for name in names:
-        if name in around.networks:
-            identity, driver = around.networks[name]
+        if name in shared.networks:
+            identity, driver = shared.networks[name]
             attributes = {"container": record.id, "name": name, "type": driver}
-            yield Happening(moment, action, "network", identity, attributes)
+            yield LifeEvent(moment, action, "network", identity, attributes)
 
 
 def number_of(name: str) -> int:
@@ -115,19 +117,19 @@ def number_of(name: str) -> int:
     return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
 
 
-def deleted(record: ContainerRecord, around: Surroundings, moment: float, *, told: bool) -> Iterator[Happening]:
+def deleted(record: ContainerRecord, shared: SharedObjects, moment: float, *, reported: bool) -> Iterator[LifeEvent]:
     """The events before the destroy event of a container that was running when last observed, so that its exit was
     missed."""
     attributes: dict[str, Any] = {
         "execDuration": str(max(0, round(moment - record.state.started_at))), "exitCode": str(KILLED),
     }  # fmt: skip
-    if not told:
-        yield Happening(moment, "kill", attributes={"signal": str(int(signal.SIGKILL))})
-    yield from left(record, around, moment)
-    yield Happening(moment, "die", attributes=attributes)
+    if not reported:
+        yield LifeEvent(moment, "kill", attributes={"signal": str(int(signal.SIGKILL))})
+    yield from releases(record, shared, moment)
+    yield LifeEvent(moment, "die", attributes=attributes)
 
 
-def probes(was: ContainerState, new: ContainerRecord, config: ImageConfig | None) -> Iterator[Happening]:
+def probes(was: ContainerState, new: ContainerRecord, config: ImageConfig | None) -> Iterator[LifeEvent]:
     """The health checks since `was`, which Docker reports as it does other processes in the container."""
     latest = was.health.log[-1].start if was.health and was.health.log else 0.0
     own, images = new.spec.healthcheck, config.healthcheck if config else None
@@ -137,6 +139,6 @@ def probes(was: ContainerState, new: ContainerRecord, config: ImageConfig | None
     for probe in new.state.health.log if new.state.health else ():
         if probe.start > latest:
             execution = {"execID": hashlib.sha256(f"{new.id} {probe.start}".encode()).hexdigest()}
-            yield Happening(probe.start, f"exec_create: {text}", attributes=execution)
-            yield Happening(probe.start, f"exec_start: {text}", attributes=execution)
-            yield Happening(probe.end, "exec_die", attributes={**execution, "exitCode": str(probe.exit_code)})
+            yield LifeEvent(probe.start, f"exec_create: {text}", attributes=execution)
+            yield LifeEvent(probe.start, f"exec_start: {text}", attributes=execution)
+            yield LifeEvent(probe.end, "exec_die", attributes={**execution, "exitCode": str(probe.exit_code)})

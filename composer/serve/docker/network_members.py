@@ -41,7 +41,7 @@ async def connect(server: Server, request: Request, exchange: Exchange) -> Reply
     wanted = attachment(name, asked.endpoint_config or body.Endpoint())
     operation = Connect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, attachment=wanted)
     await perform(server, record.group, operation)
-    _say(server, "connect", network, record)
+    _record_event(server, "connect", network, record)
     return Reply()
 
 
@@ -53,7 +53,7 @@ async def disconnect(server: Server, request: Request, exchange: Exchange) -> Re
         raise HTTPError(403, f"container {record.id} is not connected to network {name}")
     operation = Disconnect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, network=name)
     await perform(server, record.group, operation)
-    _say(server, "disconnect", network, record)
+    _record_event(server, "disconnect", network, record)
     return Reply()
 
 
@@ -67,6 +67,6 @@ async def _joining(server: Server, request: Request) -> tuple[NetworkRecord, Con
     return network, lookup.container(server.engine, asked.container), asked
 
 
-def _say(server: Server, action: str, network: NetworkRecord, record: ContainerRecord) -> None:
+def _record_event(server: Server, action: str, network: NetworkRecord, record: ContainerRecord) -> None:
     attributes = {"container": record.id, "name": network.spec.name, "type": network.spec.driver}
     server.journal.add("network", action, network.id, attributes)

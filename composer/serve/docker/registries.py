@@ -84,9 +84,9 @@ def _credentials(asked: Auth) -> Credentials | None:
 async def auth(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Check credentials at their registry. Storing them is up to the client."""
     asked, _ = body.shaped(await request.json(OBJECT) or {}, Auth)
-    who = _credentials(asked) or Credentials()
+    credentials = _credentials(asked) or Credentials()
     try:
-        await to_thread.run_sync(lambda: server.open_engine().check_login(asked.serveraddress or "", who))
+        await to_thread.run_sync(lambda: server.open_engine().check_login(asked.serveraddress or "", credentials))
     except RegistryError as error:
         if error.status in (401, 403):
             raise HTTPError(401, error.message) from None
@@ -96,9 +96,9 @@ async def auth(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 async def distribution(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Describe an image in a registry."""
-    name, who = request.arguments["name"], given(request)
+    name, credentials = request.arguments["name"], given(request)
     try:
-        found = await to_thread.run_sync(lambda: server.open_engine().remote_image(name, given=who))
+        found = await to_thread.run_sync(lambda: server.open_engine().remote_image(name, given=credentials))
     except NotFound:
         raise HTTPError(404, f"manifest for {familiar(name)} not found: manifest unknown: manifest unknown") from None
     platforms = [

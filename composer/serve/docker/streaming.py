@@ -183,7 +183,7 @@ class Reporter:
             await self._exchange.begin(200, {"Content-Type": "application/json"})
         await self._exchange.send(msgspec.json.encode(line) + b"\r\n")
 
-    def tell(self, line: Mapping[str, object]) -> None:
+    def report(self, line: Mapping[str, object]) -> None:
         """The same, from the thread or its child threads; waits while the client does not read. Raises ClientGone."""
         asyncio.run_coroutine_threadsafe(self.send(line), self._loop).result()
 

@@ -132,8 +132,10 @@ def _by_program(options: Sbom, images: ImageStore, record: ImageRecord) -> list[
         except OSError as error:
             raise OperationFailed.of("run the scanner", path, error) from error
         if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip()[-2000:]
-            raise BuildFailed(f"sbom: {path} failed with exit code {done.returncode}" + (f":\n{said}" if said else ""))
+            output = done.stderr.decode("utf-8", "replace").strip()[-2000:]
+            raise BuildFailed(
+                f"sbom: {path} failed with exit code {done.returncode}" + (f":\n{output}" if output else "")
+            )
         found = [
             _statement(read_bytes(f"{out}/{name}", attached.LIMIT, "an SBOM"))
             for name in sorted(os.listdir(out))[: attached.MOST]

@@ -59,9 +59,9 @@ def _extras(build: Build, target: Stage) -> dict[str, str]:
     found = {}
     scans_context = False
     for index, state in build.states.items():
-        said = dict(state.declared)
-        scans_context = scans_context or _is_true(build.build_args, said, _CONTEXT)
-        if index == target.index or not _is_true(build.build_args, said, _STAGE):
+        arguments = dict(state.declared)
+        scans_context = scans_context or _is_true(build.build_args, arguments, _CONTEXT)
+        if index == target.index or not _is_true(build.build_args, arguments, _STAGE):
             continue
         layers = [layer.diff_id for layer in build.images.layers.need(state.chain)]
         image = build.images.record(state.file(layers, {}), state.chain)
@@ -72,8 +72,8 @@ def _extras(build: Build, target: Stage) -> dict[str, str]:
     return found
 
 
-def _is_true(given: Mapping[str, str], said: Mapping[str, str | None], name: str) -> bool:
-    return (given.get(name) or said.get(name) or "").lower() in _TRUE
+def _is_true(given: Mapping[str, str], arguments: Mapping[str, str | None], name: str) -> bool:
+    return (given.get(name) or arguments.get(name) or "").lower() in _TRUE
 
 
 def _facts(build: Build, target: Stage, platform: Platform, started: float) -> provenance.Facts:

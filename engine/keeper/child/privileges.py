@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PROGRAMS: dict[str, bytes] = {}
 
 
-def restrict(kernel: Kernel, settings: Process, who: Identity) -> None:
+def restrict(kernel: Kernel, settings: Process, user: Identity) -> None:
     """Apply capabilities and the seccomp filter. Installing a filter needs CAP_SYS_ADMIN or no_new_privs."""
     whole = (1 << (last_capability() + 1)) - 1
     permitted = kernel.permitted()
@@ -24,7 +24,7 @@ def restrict(kernel: Kernel, settings: Process, who: Identity) -> None:
     if early:
         kernel.capset(permitted, permitted, 0)
         kernel.seccomp(filtered)
-    mask = settings["capabilities"]["effective"] & whole & permitted if who.uid == 0 else 0
+    mask = settings["capabilities"]["effective"] & whole & permitted if user.uid == 0 else 0
     kernel.capset(mask, mask, 0)
     if filtered and not early:
         kernel.seccomp(filtered)

@@ -35,7 +35,7 @@ def only_directly(bundle: Bundle) -> str:
 def become(
     kernel: Kernel,
     settings: Process,
-    who: Identity,
+    user: Identity,
     hostname: str,
     *,
     channel: int,
@@ -47,32 +47,32 @@ def become(
     init, this process executes that, and its child the program.
     """
     keep_descriptors(kernel, channel, init)
-    if settings.get("tty") and who.uid != 0:
-        kernel.give(1, who.uid, -1)  # the terminal's device node may be opened by name; its group is kept
-    renounce(kernel, settings, who, pipes)
+    if settings.get("tty") and user.uid != 0:
+        kernel.give(1, user.uid, -1)  # the terminal's device node may be opened by name; its group is kept
+    renounce(kernel, settings, user, pipes)
     # From here to the exec, no process may ptrace us or read our memory; the new program gets its own dumpable flag.
     if init >= 0:
         inits.split(init, settings["args"], tty=bool(settings.get("tty")))
-    execute(kernel, settings, who, hostname)
+    execute(kernel, settings, user, hostname)
 
 
-def renounce(kernel: Kernel, settings: Process, who: Identity, pipes: Sequence[int]) -> None:
+def renounce(kernel: Kernel, settings: Process, user: Identity, pipes: Sequence[int]) -> None:
     """Enter the working directory and drop all privileges that the program must not have."""
     _work_in(kernel, settings["cwd"] or "/")
-    if who.uid != 0:
-        standard_streams.give(kernel, pipes, who.uid, who.gid)
+    if user.uid != 0:
+        standard_streams.give(kernel, pipes, user.uid, user.gid)
     kernel_settings.confine(kernel, settings.get("apparmor", ""))
     privileges.bound(kernel, settings)
     kernel.prctl(flags.PR_SET_KEEPCAPS, 1)
-    kernel.setgroups(who.groups)
-    kernel.setresgid(who.gid, who.gid, who.gid)
-    kernel.setresuid(who.uid, who.uid, who.uid)
-    privileges.restrict(kernel, settings, who)
+    kernel.setgroups(user.groups)
+    kernel.setresgid(user.gid, user.gid, user.gid)
+    kernel.setresuid(user.uid, user.uid, user.uid)
+    privileges.restrict(kernel, settings, user)
 
 
-def execute(kernel: Kernel, settings: Process, who: Identity, hostname: str) -> None:
+def execute(kernel: Kernel, settings: Process, user: Identity, hostname: str) -> None:
     """Execute the program. Does not return. Raises CannotExecute."""
-    variables = environment(settings, who, hostname)
+    variables = environment(settings, user, hostname)
     kernel.reset_signals()
     name = settings["args"][0]
     kernel.execute(
@@ -80,12 +80,12 @@ def execute(kernel: Kernel, settings: Process, who: Identity, hostname: str) -> 
     )
 
 
-def environment(settings: Process, who: Identity, hostname: str) -> dict[str, str]:
+def environment(settings: Process, user: Identity, hostname: str) -> dict[str, str]:
     variables: dict[str, str] = dict(settings["env"])
     variables.setdefault("PATH", DEFAULT_PATH)
     if settings.get("hostname_variable", True):
         variables.setdefault("HOSTNAME", hostname)
-    variables.setdefault("HOME", who.home)
+    variables.setdefault("HOME", user.home)
     if settings.get("tty"):
         variables.setdefault("TERM", "xterm")
     return variables

@@ -28,5 +28,5 @@ class Progress:
         """The container's root directory, a mount."""
         self.trees: dict[int, int] = {}
         """Number of an entry of bundle["mounts"] → its detached mount."""
-        self.who = Identity(0, 0, (), "/")
+        self.user = Identity(0, 0, (), "/")
         """The user of the program; set before the last steps."""

@@ -88,7 +88,7 @@ def _finish(kernel: Direct, progress: Progress, channel: Channel) -> NoReturn:
     if channel.receive() is None:
         os._exit(125)  # the keeper died before `start`: this process is no longer needed
     settings = progress.bundle["process"]
-    progress.who = identity.resolve(settings["user"], settings["groups"], _here())
+    progress.user = identity.resolve(settings["user"], settings["groups"], _here())
     steps.carry_out(steps.FINISH, kernel, progress)
     os._exit(125)
 
@@ -132,8 +132,8 @@ def join_and_run(
         early = _may_be_traced(progress) and _may_renounce(progress, settings)
         if early:
             with _in_time():
-                progress.who = identity.resolve(settings["user"], groups, _here())
-                process.renounce(kernel, settings, progress.who, progress.pipes)
+                progress.user = identity.resolve(settings["user"], groups, _here())
+                process.renounce(kernel, settings, progress.user, progress.pipes)
         steps.hide(kernel, progress)
         pid = calls.fork_sibling()
         if pid:
@@ -147,9 +147,9 @@ def join_and_run(
             os.close(master)
         if early:
             process.keep_descriptors(kernel, progress.channel)
-            process.execute(kernel, settings, progress.who, bundle["hostname"])
-        who = identity.resolve(settings["user"], groups, _here())
-        process.become(kernel, settings, who, bundle["hostname"], channel=progress.channel, pipes=progress.pipes)
+            process.execute(kernel, settings, progress.user, bundle["hostname"])
+        user = identity.resolve(settings["user"], groups, _here())
+        process.become(kernel, settings, user, bundle["hostname"], channel=progress.channel, pipes=progress.pipes)
         os._exit(126)
     except BaseException as error:
         _failed(channel, error, 125)

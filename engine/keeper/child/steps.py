@@ -107,7 +107,7 @@ def _become(kernel: Kernel, progress: Progress) -> None:
     process.become(
         kernel,
         settings,
-        progress.who,
+        progress.user,
         progress.bundle["hostname"],
         channel=progress.channel,
         pipes=progress.pipes,

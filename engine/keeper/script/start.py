@@ -66,7 +66,7 @@ class Start:
         progress = Progress(self._bundle, self._streams, CHANNEL)
         try:
             root = identity.root_of(self.pid)
-            progress.who = identity.resolve(settings["user"], settings["groups"], root, quick=True)
+            progress.user = identity.resolve(settings["user"], settings["groups"], root, quick=True)
             recording = self._recording.copy()
             steps.carry_out(steps.FINISH, Recorded(recording), progress)
             self._script.publish(recording)

@@ -142,7 +142,7 @@ class Target:
 
     def _came_back(self, source: Source, records: list[Record]) -> list[Record]:
         self._was_away = False
-        self._say("the target is reachable again")
+        self._report("the target is reachable again")
         if self._ship["driver"] != "fluentd":
             return records
         skipped = source.trim(int(self._options.get("buffer-limit", BUFFER_LIMIT)))
@@ -158,7 +158,7 @@ class Target:
         self._failures += 1
         if not self._was_away:
             self._was_away = True
-            self._say(f"{error.strerror or error}; lines are queued")
+            self._report(f"{error.strerror or error}; lines are queued")
 
     def _given_up(self) -> bool:
         most = self._options.get("max-retries")
@@ -167,7 +167,7 @@ class Target:
     def _abandon(self, source: Source, records: list[Record]) -> bool:
         lost = len(records) + source.trim(0)
         source.sent()
-        self._say(f"giving up on {lost} lines of {source.ship['name']} after {self._failures} attempts")
+        self._report(f"giving up on {lost} lines of {source.ship['name']} after {self._failures} attempts")
         self._failures = 0
         return False
 
@@ -180,6 +180,6 @@ class Target:
             self._news.wait_for(lambda: time.monotonic() >= min(until, self._deadline), pause)
         return time.monotonic() < self._deadline
 
-    def _say(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         with suppress(OSError):
             print(f"log driver {self._ship['driver']}: {text}", file=sys.stderr, flush=True)

@@ -167,14 +167,14 @@ class Enforcement:
                 continue
             concerned = concerned or _concerns(data, native.table(self._roots))
         if concerned:
-            self._soon()
+            self._schedule_repair()
 
-    def _soon(self) -> None:
+    def _schedule_repair(self) -> None:
         self._pending = True
         if self._repairing is None or self._repairing.done():
-            self._repairing = asyncio.ensure_future(self._put_right())
+            self._repairing = asyncio.ensure_future(self._repair_repeatedly())
 
-    async def _put_right(self) -> None:
+    async def _repair_repeatedly(self) -> None:
         while self._pending:
             self._pending = False
             try:
@@ -196,7 +196,7 @@ class Enforcement:
             last = now
         self._looking = None
         self.start()
-        self._soon()
+        self._schedule_repair()
 
 
 def _concerns(data: bytes, table: str) -> bool:

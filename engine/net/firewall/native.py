@@ -114,7 +114,7 @@ def sweep(
             published_ports.element(port, owner) for owner, of in ports.items() if owner[:12] in alive for port in of
         )
         if not _is_whole(kernel, roots, records):
-            _rebuild(kernel, roots, records, _joined(_of_the_living(present, alive), wanted))
+            _rebuild(kernel, roots, records, _joined(_of_running(present, alive), wanted))
         else:
             dead = {key: [one for one in found if one.comment not in alive] for key, found in present.items()}
             _remove(kernel, roots, {key: found for key, found in dead.items() if found})
@@ -180,7 +180,7 @@ def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
         if not failed or (failed == errno.ENOENT and _make(kernel, roots, wanted)):
             return
         if failed != errno.ENOENT:
-            _give_way(kernel, name, wanted)
+            _remove_stale(kernel, name, wanted)
     kernel.do("add to table", name, additions)
 
 
@@ -191,7 +191,7 @@ def _make(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> bool:
     return not kernel.do("make table", name, messages, accept=(errno.EEXIST,))
 
 
-def _give_way(kernel: Nfnetlink, name: str, wanted: Elements) -> None:
+def _remove_stale(kernel: Nfnetlink, name: str, wanted: Elements) -> None:
     """Remove elements with keys of `wanted` and other values: leftovers of a removed container."""
     for key, found in wanted.items():
         ours = {one.key for one in found}
@@ -230,5 +230,5 @@ def _joined(one: Elements, other: Elements) -> Elements:
     return {key: list(values.values()) for key, values in found.items()}
 
 
-def _of_the_living(present: Mapping[str, Sequence[Element]], alive: Collection[str]) -> Elements:
+def _of_running(present: Mapping[str, Sequence[Element]], alive: Collection[str]) -> Elements:
     return {key: [one for one in found if one.comment in alive] for key, found in present.items()}

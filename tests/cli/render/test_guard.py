@@ -13,7 +13,7 @@ from composer.cli.render.progress import JsonProgress, PlainProgress, State
 from composer.cli.render.row_template import format_rows
 from composer.cli.render.table import table
 from composer.cli.render.terminal import TtyProgress
-from composer.load.printable import one_line, screened
+from composer.load.printable import escaped, one_line
 
 HOSTILE = "\x1b]0;TITLE\x07\x1b[2J\r\b\x7f\x9b31m\u202e\u2066\ufeff\x00"
 
@@ -26,19 +26,19 @@ def harmless(text):
 
 @given(st.text())
 def test_nothing_of_any_text_acts(text):
-    assert harmless(screened(text))
+    assert harmless(escaped(text))
     assert harmless(one_line(text)) and not set("\n\t") & set(one_line(text))
-    assert screened(screened(text)) == screened(text)
-    json.loads(screened(json.dumps(text, ensure_ascii=False)))
+    assert escaped(escaped(text)) == escaped(text)
+    json.loads(escaped(json.dumps(text, ensure_ascii=False)))
 
 
 @pytest.mark.parametrize("text", ["plain", "tab\tline\n", "日本語\u3000語", "é\u00a0ü", "👩\u200d💻", "مرحبا"])
 def test_ordinary_text_stays(text):
-    assert screened(text) == text
+    assert escaped(text) == text
 
 
 def test_escapes():
-    assert screened("a\x1b[0m\x9b\u202e\udc9b\U000e0041") == "a\\x1b[0m\\u009b\\u202e\\udc9b\\udb40\\udc41"
+    assert escaped("a\x1b[0m\x9b\u202e\udc9b\U000e0041") == "a\\x1b[0m\\u009b\\u202e\\udc9b\\udb40\\udc41"
 
 
 def test_a_guarded_stream_is_the_stream_otherwise():

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from engine.build.fresh import Fresh
+from engine.build.new_directory import NewDirectory
 from engine.filetree.long_path import open_below
 
 DOCKERFILES = {
@@ -47,14 +47,15 @@ def tree(context):
 def test_the_same_layers(builder, base, tree, dockerfile, monkeypatch):
     environment = {"SOURCE_DATE_EPOCH": "1700000000"}
     fresh = builder(f"FROM base\n{dockerfile}", args=environment)
-    monkeypatch.setattr(Fresh, "begin", lambda self, path: None)
+    monkeypatch.setattr(NewDirectory, "begin", lambda self, path: None)
     assert builder(f"FROM base\n{dockerfile}", args=environment, no_cache=True).id == fresh.id
 
 
 def test_files_go_past_the_overlay(builder, base, tree, monkeypatch):
     opened = []
     monkeypatch.setattr(
-        "engine.build.fresh.open_below", lambda root, path, how: opened.append(path) or open_below(root, path, how)
+        "engine.build.new_directory.open_below",
+        lambda root, path, how: opened.append(path) or open_below(root, path, how),
     )
     builder("FROM base\nCOPY . /to/")
     builder("FROM base\nCOPY . /usr/")

@@ -1,9 +1,9 @@
-"""Which paths of the context a Dockerfile can read (engine.build.wanted)."""
+"""Which paths of the context a Dockerfile can read (engine.build.context_paths)."""
 
 import pytest
 
+from engine.build.context_paths import context_paths
 from engine.build.lex import lex
-from engine.build.wanted import context_paths
 from engine.spec.image import ImageConfig, ImageRecord
 
 IMAGES = {

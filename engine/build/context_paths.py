@@ -13,7 +13,7 @@ from engine.build.sources import IMAGE_SCHEME
 from engine.spec.image import ImageRecord
 
 
-class _EverythingError(Exception):
+class _AnyPathError(Exception):
     """The paths cannot be known before the build."""
 
 
@@ -34,7 +34,7 @@ def context_paths(
                 found.update((_path(text), None) for text in one.sources if not _is_remote(text))
             elif isinstance(one, ins.Run):
                 found.update((path, None) for mount in one.mounts if (path := _mounted(mount)))
-    except _EverythingError:
+    except _AnyPathError:
         return None
     return list(found)
 
@@ -46,10 +46,10 @@ def _check_base(
         return
     place = contexts.get(name, f"{IMAGE_SCHEME}{name}")
     if "$" in name or not place.startswith(IMAGE_SCHEME):
-        raise _EverythingError
+        raise _AnyPathError
     record = image(place.removeprefix(IMAGE_SCHEME))
     if record is None or record.config.on_build:
-        raise _EverythingError
+        raise _AnyPathError
 
 
 def _mounted(mount: ins.MountText) -> str:
@@ -57,11 +57,11 @@ def _mounted(mount: ins.MountText) -> str:
     if mount.from_:
         return ""
     if "$" in mount.text:
-        raise _EverythingError
+        raise _AnyPathError
     try:
         read = run_mount(mount.text, str)
     except ValueError:
-        raise _EverythingError from None  # the build says what is wrong
+        raise _AnyPathError from None  # the build says what is wrong
     return _path(read.source) if read.type == "bind" else ""
 
 
@@ -72,8 +72,8 @@ def _is_remote(text: str) -> bool:
 def _path(text: str) -> str:
     """The path relative to the context; `..` stops at the context's root."""
     if any(sign in text for sign in ("$", "\\", "[", "**")):
-        raise _EverythingError
+        raise _AnyPathError
     path = posixpath.normpath(f"/{text}").strip("/")
     if not path:
-        raise _EverythingError
+        raise _AnyPathError
     return path

@@ -8,7 +8,7 @@ from engine.filetree.long_path import open_below
 from engine.image.tree import Tree
 
 
-class Fresh:
+class NewDirectory:
     """The new directory of `root` that files are being copied into, as the overlay's upper directory has it; a context
     manager. No lower layer has anything to show in such a directory, so writing past overlayfs leaves the same, in half the
     time. The overlay must not have been asked for names in it before (Documentation/filesystems/overlayfs.rst, "Changes to
@@ -19,7 +19,7 @@ class Fresh:
         self._prefix = ""
         self._tree: Tree | None = None
 
-    def __enter__(self) -> Fresh:
+    def __enter__(self) -> NewDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
