@@ -198,9 +198,10 @@ def checked_target(path: str) -> str:
 
 
 def _check_network(spec: ContainerSpec) -> None:
-    """Settings of a network namespace are allowed only on the container that creates it."""
+    """Settings of a network namespace are allowed only on the container that creates it. Docker Engine ignores
+    dns_search and dns_opt elsewhere."""
     if spec.network_mode.startswith("container:"):
-        for key in ("hostname", "ports", "extra_hosts", "dns", "dns_search", "dns_opt"):
+        for key in ("hostname", "ports", "extra_hosts", "dns"):
             if getattr(spec, key):
                 raise InvalidSpec(
                     f"{key} cannot be set with network_mode {spec.network_mode}",

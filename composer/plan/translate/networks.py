@@ -31,7 +31,7 @@ def attachments(scope: Scope) -> tuple[Attachment, ...]:
         if service.networks:
             scope.refuse(("network_mode",), "cannot be combined with networks")
         mode = DEFAULT if service.network_mode == "default" else service.network_mode
-        return (Attachment(network=mode),) if is_network(mode) else ()
+        return (Attachment(network=mode, mac_address=service.mac_address),) if is_network(mode) else ()
     if predefined_network(scope):
         return ()
     names = sorted(service.networks, key=lambda name: (-service.networks[name].priority, name))
