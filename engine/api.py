@@ -28,7 +28,7 @@ from engine.spec.image import (
     StoreUsage,
 )
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
-from engine.spec.state import ContainerRecord
+from engine.spec.state import ContainerRecord, Endpoint
 from engine.spec.stream import ContainerStats, PathStatus
 from engine.store import Store
 
@@ -118,13 +118,16 @@ class Engine:
 
         return forwarding_check.forwards(), forwarding_check.dropping()
 
-    def host_changes(self, names: Collection[str]) -> tuple[set[str], dict[str, str]]:
+    def host_changes(
+        self, names: Collection[str], endpoints: Collection[Endpoint]
+    ) -> tuple[dict[str, str], dict[str, str]]:
         records = [record for record in self.networks() if record.spec.name in names]
         if not records:
-            return set(), {}
+            return {}, {}
         from engine.net import host_changes
 
-        return host_changes.missing_links(records), host_changes.conflicting_routes(records)
+        routes = host_changes.routes()
+        return host_changes.missing_parts(records, endpoints, routes), host_changes.conflicting_routes(records, routes)
 
     def need_default_network(self) -> None:
         from engine.net import bridge

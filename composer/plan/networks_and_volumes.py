@@ -115,12 +115,15 @@ class Shared:
         meant = existing.spec if external and existing else spec
         if not meant.internal and meant.driver not in LAN_DRIVERS and self._snapshot.forwarding[1]:
             self._warn(_DROPPED.format(self._snapshot.forwarding[1]))
-        missing_links, conflicting_routes = self._snapshot.host_changes
+        missing_parts, conflicting_routes = self._snapshot.host_changes
         if spec.name in conflicting_routes:
             self._warn(_CONFLICTING_ROUTE.format(spec.name, conflicting_routes[spec.name], key))
         if external:
             if existing is None:
                 raise SharedProblem(f"network {spec.name} declared as external, but could not be found")
+            if spec.name in missing_parts:
+                made = self._plan.add(CreateNetwork, spec.name, missing_parts[spec.name], network=existing.spec)
+                self.networks[spec.name] = made.id
             return
         if existing is None:
             made = self._plan.add(CreateNetwork, spec.name, "no such network", network=spec)
@@ -142,8 +145,8 @@ class Shared:
         changed = differences(existing.spec, spec)
         if not changed:
             forwards = self._snapshot.forwarding[0] or spec.internal
-            if not forwards or spec.name in missing_links:
-                cause = "its link is gone" if spec.name in missing_links else "forwarding was switched off"
+            if not forwards or spec.name in missing_parts:
+                cause = missing_parts.get(spec.name, "forwarding was switched off")
                 made = self._plan.add(CreateNetwork, spec.name, cause, network=spec)
                 self.networks[spec.name] = made.id
             return

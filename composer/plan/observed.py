@@ -11,7 +11,7 @@ from composer.plan.desired import STARTED, Dependency, Desired
 from composer.plan.labels import is_replica, number_of, service_of
 from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord
-from engine.spec.state import ContainerRecord
+from engine.spec.state import ContainerRecord, Endpoint
 
 NAMESPACES = {
     "network_mode": "network namespace",
@@ -21,6 +21,10 @@ NAMESPACES = {
     "cgroup_mode": "cgroup namespace",
 }
 """The fields of a specification that can name another container, and what the two share."""
+
+Changed = tuple[Mapping[str, str], Mapping[str, str]]
+HostChanges = Callable[[Collection[str], Collection[Endpoint]], Changed]
+"""See Snapshot.host_changes and Engine.host_changes."""
 
 
 class ObservedJob(Struct, frozen=True, kw_only=True):
@@ -35,8 +39,8 @@ class ObservedJob(Struct, frozen=True, kw_only=True):
 
 class Snapshot(Struct, kw_only=True):
     """`images` maps the project's image references to their current ids ("" when missing). `forwarding`: whether the
-    host forwards packets, and which foreign chain drops them; `host_changes`: networks without their link, and network →
-    foreign route to its addresses (see port.py)."""
+    host forwards packets, and which foreign chain drops them; `host_changes`: network → what another
+    program removed of it, and network → foreign route to its addresses (see port.py)."""
 
     project: str
     containers: list[ContainerRecord]
@@ -45,7 +49,7 @@ class Snapshot(Struct, kw_only=True):
     images: dict[str, str] = {}
     jobs: dict[str, ObservedJob] = {}
     forwarding: tuple[bool, str] = (True, "")
-    host_changes: tuple[Collection[str], Mapping[str, str]] = ((), {})
+    host_changes: Changed = ({}, {})
 
     def service(self, name: str) -> list[ContainerRecord]:
         """The service's replicas (see `is_replica`), by number."""
@@ -53,12 +57,11 @@ class Snapshot(Struct, kw_only=True):
         return sorted(found, key=number_of)
 
 
-def changes_by_host(
-    look: Callable[[Collection[str]], tuple[Collection[str], Mapping[str, str]]], desired: Desired | None
-) -> tuple[Collection[str], Mapping[str, str]]:
+def changes_by_host(look: HostChanges, desired: Desired | None, containers: Iterable[ContainerRecord]) -> Changed:
     """What the host has done to the project's networks, by Engine.host_changes."""
     names = {network.spec.name for network in desired.networks.values()} if desired else set()
-    return look(names) if names else ((), {})
+    ends = [end for one in containers if one.state.status.alive for end in one.state.endpoints] if names else []
+    return look(names, ends) if names else ({}, {})
 
 
 def take(
@@ -70,7 +73,7 @@ def take(
     image: Callable[[str], ImageRecord | None],
     forwarding: tuple[bool, str] = (True, ""),
     jobs: Mapping[str, ObservedJob] | None = None,
-    host_changes: tuple[Collection[str], Mapping[str, str]] = ((), {}),
+    host_changes: Changed = ({}, {}),
 ) -> Snapshot:
     images = {}
     for reference in references:

@@ -24,7 +24,7 @@ from engine.spec.image import (
     StoreUsage,
 )
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
-from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
+from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Endpoint, Health, Probe
 from engine.spec.stream import ContainerStats, LogEntry, PathStatus
 
 if TYPE_CHECKING:
@@ -73,9 +73,12 @@ class Reads(Protocol):
         including those of our networks; "" if there is none."""
         ...
 
-    def host_changes(self, names: Collection[str]) -> tuple[set[str], dict[str, str]]:
-        """What the host has changed about our networks with these names: the networks whose link another program has
-        removed, and network → another link's route that leads its addresses elsewhere."""
+    def host_changes(
+        self, names: Collection[str], endpoints: Collection[Endpoint]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """What the host has changed about our networks with these names: network → what another program has removed or
+        switched off, and network → another link's route that leads its addresses elsewhere. `endpoints`: those of running
+        containers."""
         ...
 
     def need_default_network(self) -> None:

@@ -371,16 +371,17 @@ class Supervisor:
             await Executor(context, plan).run()
 
     def _snapshot(self, request: Request) -> observed.Snapshot:
+        containers = self._changes.containers()
         return observed.take(
             self._project,
-            self._changes.containers(),
+            containers,
             self._engine.networks(),
             self._engine.volumes(),
             request.desired.references() if request.desired else (),
             self._engine.image,
             self._engine.forwarding(),
             self._scheduler.observed() if self._scheduler is not None else None,
-            observed.changes_by_host(self._engine.host_changes, request.desired),
+            observed.changes_by_host(self._engine.host_changes, request.desired, containers),
         )
 
     def _tail(self, container_id: str, count: int) -> list[str]:

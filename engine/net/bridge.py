@@ -157,6 +157,21 @@ async def _ensure_all(roots: Roots, records: Sequence[NetworkRecord]) -> None:
     _whole.update(zip((record.id for record in missing), indexes, strict=True))
 
 
+def restore(record: NetworkRecord) -> None:
+    """Bring the bridge of a network up again, with the addresses and routes that it should have."""
+    from engine.net import messages
+
+    index = _index(record)
+    _set_up(record)
+    _bring_up([record], [index])
+    routes = [
+        messages.subnet_route(pool.subnet, index, pool.gateway)
+        for pool in record.pools
+        if pool.gateway and options.has_address(record, ipam.subnet_of(pool.subnet).version)
+    ]
+    _do("route to", [record], routes, accept=(errno.EEXIST,))
+
+
 async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]) -> None:
     """Remove bridges and rules of this state root that belong neither to a network nor to one of `owners` (container ids);
     restore flushed rules, including those of `ports` (container id → published ports)."""

@@ -1,5 +1,5 @@
-"""A fast check for changes that the host has made to our networks. Every `up` makes it, so it needs only one dump and
-no slow imports."""
+"""A fast check for changes that the host has made to our networks. Every `up` makes it, so it needs only three dumps
+and no slow imports."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from msgspec import Struct
 from engine.net.fixed_names import BRIDGE_PREFIX
 from engine.net.quick_dump import attributes, connected, dump
 from engine.spec.network import LAN_DRIVERS, NetworkRecord
+from engine.spec.state import Endpoint
 
-_RTM_GETROUTE = 26
+_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 18, 22, 26
+_IFINFO, _IFADDR = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
+"""struct ifinfomsg and struct ifaddrmsg"""
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK, _SKIP_STATS, _IFF_UP = 3, 10, 29, 8, 1
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTMSG = 12
 """Bytes of struct rtmsg (rtnetlink(7))."""
 _RTN_UNICAST, _RTA_DST, _RTA_OIF = 1, 1, 4
@@ -26,42 +31,88 @@ DEFAULT_LIKE = 7
 """The longest prefix of routes that act as a default route: VPNs use two of length 1, or several longer ones."""
 
 
-def missing_links(records: Iterable[NetworkRecord]) -> set[str]:
-    """The names of the networks whose bridge another program has removed."""
-    found = set()
-    for record in records:
-        if record.bridge and record.spec.driver not in LAN_DRIVERS:
-            try:
-                socket.if_nametoindex(record.bridge)
-            except OSError:
-                found.add(record.spec.name)
+def routes() -> list[Route]:
+    """Unicast routes in all tables, without those that act as a default route. At most _MOST of them."""
+    return list(itertools.islice(_routes(), _MOST))
+
+
+def missing_parts(
+    records: Iterable[NetworkRecord], endpoints: Iterable[Endpoint] = (), known: Sequence[Route] | None = None
+) -> dict[str, str]:
+    """Network → what another program has removed or switched off: its bridge, an address or route of the bridge, or the
+    link of one of `endpoints`, those of running containers. `known`: the routes, if they have been read already."""
+    bridges = [record for record in records if record.bridge and record.spec.driver not in LAN_DRIVERS]
+    if not bridges:
+        return {}
+    links = {link.name: link for link in _links()}
+    addresses, known = set(_addresses()), routes() if known is None else known
+    direct = {(one.link, one.destination, one.length) for one in known}
+    found = {}
+    for record in bridges:
+        link = links.get(record.bridge)
+        if link is None or not link.is_up:
+            found[record.spec.name] = f"its bridge is {'down' if link else 'gone'}"
+            continue
+        for one in _subnets(record):
+            if one.gateway and (link.index, socket.inet_pton(one.family, one.gateway)) not in addresses:
+                found[record.spec.name] = f"the address {one.gateway} of its bridge is gone"
+            elif one.gateway and (link.index, one.address, one.length) not in direct and len(known) < _MOST:
+                found[record.spec.name] = "the route to its bridge is gone"
+    masters = {record.spec.name: links[record.bridge].index for record in bridges if record.bridge in links}
+    for end in endpoints:
+        if end.host_interface and end.network in masters:
+            port = links.get(end.host_interface)
+            if port is None or not port.is_up or port.master != masters[end.network]:
+                state = "gone" if port is None else "down" if not port.is_up else "not connected to its bridge"
+                found.setdefault(end.network, f"the link {end.host_interface} of a container is {state}")
     return found
 
 
-def conflicting_routes(records: Sequence[NetworkRecord]) -> dict[str, str]:
+def conflicting_routes(records: Sequence[NetworkRecord], known: Sequence[Route] | None = None) -> dict[str, str]:
     """Network → route of another link ("172.17.0.0/16 of link docker0") that leads its addresses elsewhere. A wider route
-    counts only if we chose the subnet; a user who chooses part of a wider route does so knowingly."""
+    counts only if we chose the subnet; a user who chooses part of a wider route does so knowingly. `known`: the routes,
+    if they have been read already."""
     wanted = [one for record in records for one in _subnets(record)]
     found: dict[str, str] = {}
-    for family, length, destination, link in _routes() if wanted else ():
+    for route in (routes() if known is None else known) if wanted else ():
         for one in wanted:
-            if one.family != family or (length < one.length and one.chosen) or not one.overlaps(length, destination):
+            narrower = route.length < one.length and one.chosen
+            if one.family != route.family or narrower or not one.overlaps(route.length, route.destination):
                 continue
-            name = _name(link)
+            name = _name(route.link)
             if name != one.record.bridge and not name.startswith(BRIDGE_PREFIX):
-                route = f"{socket.inet_ntop(family, destination)}/{length}"
-                found.setdefault(one.record.spec.name, f"{route} of link {name}")
+                text = f"{socket.inet_ntop(route.family, route.destination)}/{route.length}"
+                found.setdefault(one.record.spec.name, f"{text} of link {name}")
     return found
+
+
+class Route(Struct, frozen=True):
+    """`link`: the index of its link; `length`: of its prefix."""
+
+    family: int
+    length: int
+    destination: bytes
+    link: int
+
+
+class _Link(Struct, frozen=True):
+    """`master`: the index of its bridge, 0 for none."""
+
+    name: str
+    index: int
+    is_up: bool
+    master: int
 
 
 class _Subnet(Struct, frozen=True):
-    """`chosen`: by the user."""
+    """`chosen`: by the user. `gateway`: the address of the bridge."""
 
     record: NetworkRecord
     family: int
     address: bytes
     length: int
     chosen: bool
+    gateway: str
 
     def overlaps(self, length: int, destination: bytes) -> bool:
         shift = 8 * len(self.address) - min(length, self.length)
@@ -79,7 +130,9 @@ def _subnets(record: NetworkRecord) -> Iterator[_Subnet]:
     for pool in record.pools:
         address, _, length = pool.subnet.partition("/")
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        yield _Subnet(record, family, socket.inet_pton(family, address), int(length), pool.subnet in given)
+        yield _Subnet(
+            record, family, socket.inet_pton(family, address), int(length), pool.subnet in given, pool.gateway
+        )
 
 
 def _name(link: int) -> str:
@@ -89,13 +142,32 @@ def _name(link: int) -> str:
         return str(link)
 
 
-def _routes() -> Iterator[tuple[int, int, bytes, int]]:
-    """(family, prefix length, destination, index of the link) of unicast routes in all tables, without those that act as a
-    default route."""
+def _routes() -> Iterator[Route]:
     with contextlib.suppress(OSError, struct.error), connected(socket.NETLINK_ROUTE) as kernel:
-        for message in itertools.islice(dump(kernel, _RTM_GETROUTE, bytes(_RTMSG)), _MOST):
+        for message in dump(kernel, _RTM_GETROUTE, bytes(_RTMSG)):
             family, prefix, kind = message[0], message[1], message[7]
             if kind == _RTN_UNICAST and prefix > DEFAULT_LIKE:
                 fields = attributes(message[_RTMSG:])
                 if (destination := fields.get(_RTA_DST)) and (link := fields.get(_RTA_OIF)):
-                    yield family, prefix, destination, int.from_bytes(link, sys.byteorder)
+                    yield Route(family, prefix, destination, int.from_bytes(link, sys.byteorder))
+
+
+def _links() -> Iterator[_Link]:
+    wanted = _IFINFO.pack(0, 0, 0, 0, 0) + struct.pack("=HHI", 8, _IFLA_EXT_MASK, _SKIP_STATS)
+    with contextlib.suppress(OSError, struct.error), connected(socket.NETLINK_ROUTE) as kernel:
+        for message in dump(kernel, _RTM_GETLINK, wanted):
+            _, _, index, flags, _ = _IFINFO.unpack_from(message)
+            fields = attributes(message[_IFINFO.size :])
+            name = fields.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="surrogateescape")
+            yield _Link(
+                name, index, bool(flags & _IFF_UP), int.from_bytes(fields.get(_IFLA_MASTER, b""), sys.byteorder)
+            )
+
+
+def _addresses() -> Iterator[tuple[int, bytes]]:
+    """(index of the link, address)"""
+    with contextlib.suppress(OSError, struct.error), connected(socket.NETLINK_ROUTE) as kernel:
+        for message in dump(kernel, _RTM_GETADDR, bytes(_IFADDR.size)):
+            *_, index = _IFADDR.unpack_from(message)
+            fields = attributes(message[_IFADDR.size :])
+            yield index, fields.get(_IFA_LOCAL) or fields.get(_IFA_ADDRESS, b"")

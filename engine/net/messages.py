@@ -30,8 +30,8 @@ _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
 _IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _NESTED = 52, 53, 0x8000
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
+_RT_TABLE_MAIN, _RTPROT_KERNEL, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 2, 3, 0, 253, 1
 _IPVLAN_MODE, _IPVLAN_FLAGS = 1, 2
 _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
@@ -147,6 +147,17 @@ def default_route(gateway: str, index: int) -> bytes:
     attributes = b"" if alone else _attribute(_RTA_GATEWAY, _packed(gateway))
     attributes += _attribute(_RTA_OIF, _number(index))
     return _message(NEWROUTE, CREATE | REPLACE, body + attributes)
+
+
+def subnet_route(subnet: str, index: int, source: str) -> bytes:
+    """The route that the kernel adds with a link's address, `source`. Fails with EEXIST if there is one."""
+    address, _, prefix = subnet.partition("/")
+    v6 = ":" in address
+    scope = _RT_SCOPE_UNIVERSE if v6 else _RT_SCOPE_LINK
+    body = _ROUTE.pack(_family(address), int(prefix), 0, 0, _RT_TABLE_MAIN, _RTPROT_KERNEL, scope, _RTN_UNICAST, 0)
+    attributes = _attribute(_RTA_DST, _packed(address)) + _attribute(_RTA_OIF, _number(index))
+    attributes += _attribute(_RTA_PRIORITY, _number(256)) if v6 else _attribute(_RTA_PREFSRC, _packed(source))
+    return _message(NEWROUTE, CREATE | EXCLUSIVE, body + attributes)
 
 
 def host_route(kind: int, bits: int, address: str, index: int) -> bytes:

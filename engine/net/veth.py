@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
 import os
@@ -117,19 +116,23 @@ def remove(names: Iterable[str]) -> None:
             kernel.do("remove link", name, [messages.delete_link(name)], accept=(errno.ENODEV,))
 
 
-def replug(record: NetworkRecord, names: Iterable[str]) -> None:
-    """Make these host ends of pairs ports of the network's new bridge. Missing ones are ignored."""
+def replug(record: NetworkRecord, names: Iterable[str]) -> list[str]:
+    """Bring these host ends of pairs up as ports of the network's bridge. Returns the missing ones."""
     from engine.net import messages
 
     isolated = not options.is_true(record, networkoptions.ICC)
     with Rtnetlink() as kernel:
         master = kernel.index(record.bridge)
+        missing = []
         for name in names:
-            with contextlib.suppress(OSError):
-                port = messages.port_of(kernel.index(name), master)
-                kernel.do(
-                    "connect", name, [port, messages.bridge_port(name, isolated=isolated)], accept=(errno.ENODEV,)
-                )
+            try:
+                index = kernel.index(name)
+            except OSError:
+                missing.append(name)
+                continue
+            port = [messages.port_of(index, master), messages.bridge_port(name, isolated=isolated)]
+            kernel.do("connect", name, [*port, messages.link_up(index)], accept=(errno.ENODEV,))
+        return missing
 
 
 def unplug(pid: int, endpoints: Sequence[Endpoint]) -> None:

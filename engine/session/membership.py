@@ -137,18 +137,26 @@ async def complete(group: Group, *container_ids: str) -> list[ContainerRecord]:
     return [group.record(one) for one in container_ids]
 
 
-def replug(group: Group, network: NetworkRecord) -> None:
-    """The network has a new bridge in place of one that somebody removed: connect its running containers to it, whatever
-    project they belong to."""
-    rows = group.store.db.execute(
-        "SELECT DISTINCT owner FROM addresses WHERE network = ?", (network.spec.name,)
-    ).fetchall()
-    names = []
+async def restore(group: Group, network: NetworkRecord) -> None:
+    """Another program has removed or switched off parts of the network: its bridge, which has been created again, the
+    bridge's addresses, or links of containers. Connect its running containers again, whatever project they belong to; those
+    of other projects only if their links exist."""
+    bridge.restore(network)
+    name = network.spec.name
+    rows = group.store.db.execute("SELECT DISTINCT owner FROM addresses WHERE network = ?", (name,)).fetchall()
+    ends: dict[str, str] = {}
     for (owner,) in rows:
         with contextlib.suppress(NotFound):
-            ends = group.other(owner).state.endpoints
-            names += [end.host_interface for end in ends if end.network == network.spec.name and end.host_interface]
-    veth.replug(network, names)
+            found = group.other(owner).state.endpoints
+            ends |= {end.host_interface: owner for end in found if end.network == name and end.host_interface}
+    for owner in {ends[link] for link in veth.replug(network, ends) if group.running(ends[link]) is not None}:
+        kept = group.record(owner).state.rejoining or ()
+        group.change(owner, rejoining=(*kept, name))
+        try:
+            await complete(group, owner)
+        except EngineError:
+            if group.running(owner) is not None:  # it has not exited meanwhile
+                raise
 
 
 async def move(group: Group, container_id: str, network: str) -> None:

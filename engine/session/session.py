@@ -94,10 +94,11 @@ class Session:
 
     async def create_network(self, spec: NetworkSpec) -> NetworkRecord:
         before = bridge.get(self._group.store, spec.name)
-        lost = before is not None and bool(host_changes.missing_links([before]))
+        ends = [end for one in self._group.containers() if one.state.status.alive for end in one.state.endpoints]
+        lost = before is not None and bool(host_changes.missing_parts([before], ends))
         record = await self._creations.create(spec)
         if lost:
-            membership.replug(self._group, record)
+            await membership.restore(self._group, record)
         if before is not None:
             await self._group.wiring.check()
         return record

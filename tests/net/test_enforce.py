@@ -107,6 +107,24 @@ async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
         service.close()
 
 
+def answers_ping(space, address):
+    """Whether an echo request (RFC 792, RFC 4443) from the namespace has an answer."""
+    v6 = ":" in address
+    kind, answer = (128, 129) if v6 else (8, 0)
+    with space.inside():
+        raw = socket.socket(*((socket.AF_INET6, socket.SOCK_RAW, 58) if v6 else (socket.AF_INET, socket.SOCK_RAW, 1)))
+    with raw:
+        raw.settimeout(3)
+        checksum = 0 if v6 else 0xFFFF - (kind << 8)  # the kernel computes that of ICMPv6
+        raw.sendto(bytes((kind, 0)) + checksum.to_bytes(2, "big") + bytes(4), (address, 0))
+        with contextlib.suppress(TimeoutError):
+            while True:
+                data, (source, *_) = raw.recvfrom(100)
+                if source == address and data[0 if v6 else 20] == answer:
+                    return True
+    return False
+
+
 @running
 async def test_what_an_internal_network_reaches_of_the_host(store, spaces):
     a = spaces()
@@ -120,6 +138,7 @@ async def test_what_an_internal_network_reaches_of_the_host(store, spaces):
         others = [socket.create_server((one, 54), family=socket.AF_INET6 if ":" in one else 2) for one in gateways]
         for one in gateways:
             assert reaches(a, one, 53) and blocked(a, one, 54)
+            assert answers_ping(a, one)
         assert reaches(None, end.ipv4_address, 80, a.listen(80))
         for sock in (*dns, *others):
             sock.close()

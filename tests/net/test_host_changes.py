@@ -6,6 +6,7 @@ import pytest
 
 from engine.net import host_changes
 from engine.spec.network import NetworkRecord, NetworkSpec, Pool
+from engine.spec.state import Endpoint
 from tests.net.conftest import apart
 
 
@@ -33,7 +34,34 @@ def host():
 
 def test_a_bridge_that_is_gone(host):
     networks = [record("a", "10.1.0.0/24"), record("b", "10.2.0.0/24"), record("m", "10.3.0.0/24", driver="macvlan")]
-    assert host_changes.missing_links(networks) == {"b"}
+    networks.append(record("c", "10.1.0.0/24", bridge="cmp-a"))
+    ip("address", "add", "10.1.0.1/24", "dev", "cmp-a")
+    assert host_changes.missing_parts(networks) == {"b": "its bridge is gone"}
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("link set cmp-a down", "its bridge is down"),
+        ("address del 10.1.0.1/24 dev cmp-a", "the address 10.1.0.1 of its bridge is gone"),
+        ("-6 address del fd77:1::1/64 dev cmp-a", "the address fd77:1::1 of its bridge is gone"),
+        ("route del 10.1.0.0/24 dev cmp-a", "the route to its bridge is gone"),
+        ("-6 route del fd77:1::/64 dev cmp-a", "the route to its bridge is gone"),
+        ("link del else0", "the link else0 of a container is gone"),
+        ("link set else0 down", "the link else0 of a container is down"),
+        ("link set else0 nomaster", "the link else0 of a container is not connected to its bridge"),
+    ],
+)
+def test_parts_that_are_gone(host, change, cause):
+    pools = (Pool(subnet="10.1.0.0/24", gateway="10.1.0.1"), Pool(subnet="fd77:1::/64", gateway="fd77:1::1"))
+    network = NetworkRecord(id="a", spec=NetworkSpec(name="a"), pools=pools, bridge="cmp-a")
+    ends = [Endpoint(network="a", host_interface="else0"), Endpoint(network="other", host_interface="none0")]
+    ip("link", "set", "else0", "master", "cmp-a")
+    ip("address", "add", "10.1.0.1/24", "dev", "cmp-a")
+    ip("-6", "address", "add", "fd77:1::1/64", "dev", "cmp-a", "nodad")
+    assert host_changes.missing_parts([network], ends) == {}
+    ip(*change.split())
+    assert host_changes.missing_parts([network], ends) == {"a": cause}
 
 
 @pytest.mark.parametrize(

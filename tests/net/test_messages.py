@@ -83,6 +83,16 @@ CASES = [
         )
         for gateway, family in (("10.0.0.1", 2), ("fd00::1", 10))
     ),
+    (
+        messages.subnet_route("10.0.0.0/24", 4, "10.0.0.1"), rtmsg, 24, NEW,
+        [("RTA_DST", "10.0.0.0"), ("RTA_OIF", 4), ("RTA_PREFSRC", "10.0.0.1")],
+        {"family": 2, "dst_len": 24, "table": 254, "proto": 2, "type": 1, "scope": 253},
+    ),
+    (
+        messages.subnet_route("fd00::/64", 4, "fd00::1"), rtmsg, 24, NEW,
+        [("RTA_DST", "fd00::"), ("RTA_OIF", 4), ("RTA_PRIORITY", 256)],
+        {"family": 10, "dst_len": 64, "table": 254, "proto": 2, "type": 1, "scope": 0},
+    ),
 ]  # fmt: skip
 
 

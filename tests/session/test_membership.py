@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from engine.errors import Conflict, InvalidSpec, NotFound, WrongState
-from engine.net import bridge
+from engine.net import host_changes
 from engine.session import membership
 from engine.spec.container import Attachment, Membership, PortBinding
 from engine.spec.network import NetworkSpec, Pool
@@ -289,14 +289,31 @@ def test_a_rejoin_cut_short_by_a_crash_is_completed(box, networks, monkeypatch, 
     assert (after.spec.labels.get("k") == "2") is done
 
 
-def test_a_bridge_that_somebody_removed_is_made_again_with_its_ports(box, networks):
-    a, b = networks
-    record, other = (box.start(networks=(Attachment(network=a), Attachment(network=b))) for _ in range(2))
-    bridges = {name: bridge.get(box.session._group.store, name) for name in networks}
-    subprocess.run(["ip", "link", "delete", bridges[a].bridge], check=True)
-    assert asking(box, record, "ping", "-c1", "-W1", "10.77.1.3")[0] != 0
-    for name in networks:
-        box.do(box.session.create_network(bridges[name].spec))
-    ends = {end.network: end.ipv4_address for end in box.state(other).endpoints}
-    for address in (ends[a], ends[b], "10.77.1.1"):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ip link delete {bridge}",
+        "ip link set {bridge} down",
+        "ip address flush dev {bridge}",
+        "ip route flush dev {bridge}; ip -6 route flush dev {bridge}",
+        "ip link delete {link}",
+        "ip link set {link} down",
+        "ip link set {link} nomaster",
+    ],
+)
+def test_what_another_program_removed_of_a_network_is_repaired(box, change):
+    name = f"{box.group}six"
+    pools = (Pool(subnet="10.77.4.0/24"), Pool(subnet="fd77:4::/64"))
+    made = box.do(box.session.create_network(NetworkSpec(name=name, enable_ipv6=True, pools=pools)))
+    record, other = (box.start(networks=(Attachment(network=name),)) for _ in range(2))
+    (before,) = box.state(record).endpoints
+    (peer,) = box.state(other).endpoints
+    command = change.format(bridge=made.bridge, link=before.host_interface)
+    subprocess.run(command, shell=True, check=True)
+    assert host_changes.missing_parts([made], [before])
+    box.do(box.session.create_network(made.spec))
+    (after,) = box.state(record).endpoints
+    assert (after.ipv4_address, after.ipv6_address) == (before.ipv4_address, before.ipv6_address)
+    assert not host_changes.missing_parts([made], [after, peer])
+    for address in ("10.77.4.1", "fd77:4::1", peer.ipv4_address, peer.ipv6_address):
         assert asking(box, record, "ping", "-c1", "-W2", address)[0] == 0

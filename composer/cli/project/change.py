@@ -209,17 +209,17 @@ def _given(options: dict[str, object]) -> dict[str, object]:
 
 def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
     """The current state of the project."""
-    engine = context.engine
+    engine, containers = context.engine, context.containers()
     return observed.take(
         context.project_name,
-        context.containers(),
+        containers,
         engine.networks(),
         engine.volumes(),
         desired.references() if desired else (),
         engine.image,
         engine.forwarding() if desired and desired.networks else (True, ""),
         registered_jobs(context),
-        observed.changes_by_host(engine.host_changes, desired),
+        observed.changes_by_host(engine.host_changes, desired, containers),
     )
 
 

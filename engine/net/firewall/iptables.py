@@ -145,8 +145,9 @@ def _network_rules(roots: Roots, record: NetworkRecord, version: int) -> Rules:
 
 
 def _internal_rules(record: NetworkRecord, version: int, comment: str) -> list[str]:
-    """Accept only packets within the network; on the host, only DNS at its own gateway."""
+    """Accept only packets within the network; on the host, only DNS and echo requests (ping) to its own gateway."""
     bridge, protocol = record.bridge, "icmp" if version == 4 else "ipv6-icmp"
+    echo = "-m icmp --icmp-type 8" if version == 4 else "-m icmp6 --icmpv6-type 128"
     found = [
         f"COMPOSER-INTERNAL -i {bridge} ! -o {bridge} {comment} -j DROP",
         f"COMPOSER-INTERNAL ! -i {bridge} -o {bridge} {comment} -j DROP",
@@ -163,6 +164,7 @@ def _internal_rules(record: NetworkRecord, version: int, comment: str) -> list[s
                 f"COMPOSER-INPUT -d {pool.gateway} -i {bridge} -p {p} -m {p} --dport 53 {comment} -j ACCEPT"
                 for p in ("udp", "tcp")
             ]
+            found.append(f"COMPOSER-INPUT -d {pool.gateway} -i {bridge} -p {protocol} {echo} {comment} -j ACCEPT")
     return [*found, f"COMPOSER-INPUT -i {bridge} {comment} -j DROP"]
 
 

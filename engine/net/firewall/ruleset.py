@@ -4,7 +4,7 @@
                  into a bridge ─▶ inward: published, trusted, unprotected, routed ports ─▶ accept │ all else ─▶ drop
                  all else ─▶ others: empty, or what keeps the host from routing for others (forwarding.py)
     input        a tunnel's frame from another host than its peers ─▶ drop
-                 from an internal network ─▶ guarded: its own gateway's port 53 ─▶ accept │ all else ─▶ drop
+                 from an internal network ─▶ guarded: its own gateway's port 53, ping ─▶ accept │ all else ─▶ drop
     prerouting, output ─▶ published: to an address of the host ─▶ DNAT by the maps
     postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the requested address
 
@@ -235,7 +235,8 @@ def _tunnelled() -> list[bytes]:
 
 
 def _guarded() -> list[bytes]:
-    """Neighbour discovery (133 to 137), which IPv6 also needs for answers; DNS at the network's own gateway."""
+    """Neighbour discovery (133 to 137), which IPv6 also needs for answers; DNS and echo requests (ping) to the network's
+    own gateway."""
     found = [conntrack(0, _ESTABLISHED | _RELATED) + verdict(ACCEPT)]
     kind = meta(_L4PROTO) + compare(bytes((58,))) + payload(2, 0, 1)
     found.append(kind + compare(bytes((133,)), 5) + compare(bytes((137,)), 3) + verdict(ACCEPT))
@@ -244,6 +245,10 @@ def _guarded() -> list[bytes]:
         for family, suffix in ((IPV4, "4"), (IPV6, "6")):
             key = _IN + _address(family, register=12) + lookup(f"gateways{suffix}")
             found.append(_family(family) + dns + key + verdict(ACCEPT))
+    for family, suffix, protocol, echo in ((IPV4, "4", 1, 8), (IPV6, "6", 58, 128)):
+        ping = meta(_L4PROTO) + compare(bytes((protocol,))) + payload(2, 0, 1) + compare(bytes((echo,)))
+        key = _IN + _address(family, register=12) + lookup(f"gateways{suffix}")
+        found.append(_family(family) + ping + key + verdict(ACCEPT))
     return [*found, verdict(DROP)]
 
 
