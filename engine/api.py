@@ -119,7 +119,7 @@ class Engine:
         return forwarding_check.forwards(), forwarding_check.dropping()
 
     def host_changes(
-        self, names: Collection[str], endpoints: Collection[Endpoint]
+        self, names: Collection[str], endpoints: Collection[Endpoint] = ()
     ) -> tuple[dict[str, str], dict[str, str]]:
         records = [record for record in self.networks() if record.spec.name in names]
         if not records:

@@ -74,7 +74,7 @@ class Reads(Protocol):
         ...
 
     def host_changes(
-        self, names: Collection[str], endpoints: Collection[Endpoint]
+        self, names: Collection[str], endpoints: Collection[Endpoint] = ()
     ) -> tuple[dict[str, str], dict[str, str]]:
         """What the host has changed about our networks with these names: network → what another program has removed or
         switched off, and network → another link's route that leads its addresses elsewhere. `endpoints`: those of running
