@@ -20,7 +20,7 @@ from engine.build.parse import parse
 from engine.build.progress import Reporter, Sink
 from engine.build.sources import IMAGE_SCHEME, Pull, Sources
 from engine.build.stage import Build, StageRun
-from engine.build.stages import PREDEFINED, Dockerfile, Stage, arrange, order
+from engine.build.stages import PREDEFINED, Dockerfile, Stage, arrange, check_names, order
 from engine.build.state import State, from_image, scratch
 from engine.errors import BadReference, BuildFailed, NotFound, OperationFailed, RegistryError, Unsupported
 from engine.ignore import Ignore
@@ -98,6 +98,7 @@ class Builder:
         target = self.target(dockerfile)
         stages = order(dockerfile, target)
         self._warn(dockerfile, instructions, stages)
+        check_names(dockerfile, self._contexts())
         with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
             sources = Sources(self.spec, self.images, stack, self.pull)
             sources.materials, sources.remote = self._materials, self._remote

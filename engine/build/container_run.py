@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
 
 HOSTNAME = "buildkitsandbox"
+_HOSTS = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 _BUILT_IN = ("none", "host")
 _NAMES = ("/etc/hosts", "/etc/resolv.conf")
 """Read-only for steps: what is written there would not be part of the image."""
@@ -224,7 +225,7 @@ class ContainerRun:
             host = ""
         names = {
             # Not hostname: what a step writes there is part of the image.
-            "hosts": etc.hosts(spec, HOSTNAME, ()).replace("\tlocalhost\n", f"\tlocalhost {HOSTNAME}\n", 1),
+            "hosts": etc.hosts(spec, HOSTNAME, (), host=_HOSTS),
             "resolv.conf": etc.resolv_conf(spec, host, embedded=False),
         }
         facts = bundle.Facts(

@@ -1,4 +1,8 @@
-"""File modes as --chmod takes them: octal, or chmod(1)'s symbols (u=rwX,go=rX)."""
+"""File modes as --chmod takes them: octal, or chmod(1)'s symbols (u=rwX,go=rX).
+
+As in BuildKit, the symbols have the meaning of BSD's chmod(1): `=` clears the set-id bits of directories, too, and a
+sticky bit without a class (`=rwxt`) is the only one that changes.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,13 @@ import stat
 
 from msgspec import Struct
 
-_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
+_ACTION = re.compile(r"([-+=])([ugorwxXst]*)")
+_PART = re.compile(r"[ugo]|[rwxXst]+")
 _CLAUSE = re.compile(rf"([ugoa]*)((?:{_ACTION.pattern.replace('(', '(?:')})+)")
+_CLASSES = {"u": 0o4700, "g": 0o2070, "o": 0o7, "a": 0o6777}
+"""The bits of each class."""
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
-_BITS = {"r": 4, "w": 2, "x": 1}
+_BITS = {"r": 0o444, "w": 0o222, "x": 0o111, "X": 0o111, "s": 0o6000, "t": 0o1000}
 
 
 class Mode(Struct, frozen=True):
@@ -41,29 +48,31 @@ class Mode(Struct, frozen=True):
         for clause in self.text.split(","):
             match = _CLAUSE.fullmatch(clause)
             assert match
+            classes = 0
+            for letter in match[1]:
+                classes |= _CLASSES[letter]
             for operator, permissions in _ACTION.findall(match[2]):
-                bits = self._changed(bits, mode, match[1], operator, permissions)
+                for part in _PART.findall(permissions) or [""]:
+                    bits = _changed(bits, mode, classes, operator, part)
         return bits
 
-    @staticmethod
-    def _changed(bits: int, mode: int, classes: str, operator: str, permissions: str) -> int:
-        classes = "ugo" if not classes or "a" in classes else classes
-        executable = stat.S_ISDIR(mode) or bits & 0o111
-        value = cleared = 0
-        for name in classes:
-            shift = _SHIFTS[name]
-            cleared |= 7 << shift
-            for permission in permissions:
-                if permission in _SHIFTS:
-                    value |= (bits >> _SHIFTS[permission] & 7) << shift
-                elif permission in _BITS:
-                    value |= _BITS[permission] << shift
-                elif permission == "X" and executable:
-                    value |= 1 << shift
-        if "s" in permissions:
-            value |= (stat.S_ISUID if "u" in classes else 0) | (stat.S_ISGID if "g" in classes else 0)
-        if "t" in permissions:
-            value |= stat.S_ISVTX
-        if operator == "+":
-            return bits | value
-        return bits & ~value if operator == "-" else (bits & ~cleared) | value
+
+def _changed(bits: int, mode: int, classes: int, operator: str, permissions: str) -> int:
+    """The bits after one operator with one class to copy, or with permissions."""
+    if "t" in permissions and classes != _CLASSES["o"]:
+        classes |= stat.S_ISVTX  # without a class, it becomes the only bit that changes
+    scope = classes or _CLASSES["a"]
+    if permissions in _SHIFTS:
+        scope &= 0o777
+        value = (bits >> _SHIFTS[permissions] & 7) * 0o111
+    else:
+        value = 0
+        for permission in permissions:
+            if permission != "X" or stat.S_ISDIR(mode) or mode & 0o111:
+                value |= _BITS[permission]
+        if classes == _CLASSES["o"]:
+            value &= 0o777
+    value &= scope
+    if operator == "+":
+        return bits | value
+    return bits & ~value if operator == "-" else bits & ~scope | value

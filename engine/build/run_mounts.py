@@ -147,7 +147,8 @@ class Mounts:
         """The part of the cache in the directory `path` to mount. A new cache starts with the content of `from`; one with its
         own owner or mode is an empty directory inside it."""
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o755)
+            os.mkdir(path)
+            os.chmod(path, 0o755)  # whatever the umask
         source = posixpath.normpath("/" + mount.source).strip("/")
         if not source and (mount.uid, mount.gid, mount.mode) != (None, None, None):
             inner = f"{path}/cache-{mount.uid or 0}-{mount.gid or 0}-{mount.mode or 0o755:o}"
@@ -194,10 +195,11 @@ class Mounts:
     def _scratch(self, stack: contextlib.ExitStack) -> str:
         """A directory with `upper` and `work`, which is removed after the step."""
         path = f"{self._folder()}/.bind-{secrets.token_hex(8)}"
-        os.mkdir(path, 0o755)
+        os.mkdir(path)
         stack.callback(remove, path)
         for name in ("upper", "work"):
-            os.mkdir(f"{path}/{name}", 0o755)
+            os.mkdir(f"{path}/{name}")
+            os.chmod(f"{path}/{name}", 0o755)  # whatever the umask
         return path
 
     def _copied(self, mount: ins.RunMount, tree: SourceTree, match: Match, stack: contextlib.ExitStack) -> Mount:

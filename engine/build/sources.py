@@ -174,9 +174,7 @@ class Sources:
 
     def empty(self) -> str:
         """The root of a stage without files."""
-        path = f"{self.folder}/empty"
-        os.makedirs(path, mode=0o755, exist_ok=True)
-        return path
+        return view.empty(self.folder)
 
     def ignore(self, root: int, key: str) -> Ignore:
         """`<Dockerfile>.dockerignore` beside the Dockerfile, else .dockerignore in the context's root."""

@@ -11,6 +11,8 @@ from engine.build import instructions as ins
 from engine.build.lex import Source, lex
 from engine.build.parse import parse_line
 from engine.build.words import WordError, expand
+from engine.errors import BadReference
+from engine.image import reference as references
 
 PREDEFINED = frozenset(
     name
@@ -130,6 +132,20 @@ def _stage(
         )
     base = next((stage.index for stage in reversed(earlier) if stage.name and stage.name == image), None)
     return Stage(len(earlier), origin.name, image, platform, base, origin, body)
+
+
+def check_names(dockerfile: Dockerfile, contexts: Collection[str]) -> None:
+    """Whether every stage's image has a valid name, as BuildKit checks it also in stages that are not built. Raises
+    BuildFailed."""
+    for stage in dockerfile.stages:
+        known = stage.base is not None or stage.image.lower() in ("scratch", *contexts)
+        if known or stage.replaced or references.is_id(stage.image):
+            continue
+        try:
+            references.parse(stage.image)
+        except BadReference as error:
+            start, end = stage.origin.start, stage.origin.end
+            raise dockerfile.source.error(start, error.message, hint=error.hint, end=end) from error
 
 
 def needs(dockerfile: Dockerfile, stage: Stage) -> list[Stage]:

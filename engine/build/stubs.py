@@ -4,13 +4,16 @@ it."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable
 
+from engine.errors import OperationFailed
 from engine.image.layer import mountpoints, overlay
-from engine.image.tree import Tree, clean
+from engine.image.tree import Tree
 
+_LINKS = 255
 _ALWAYS = (*mountpoints.FOLDERS, *mountpoints.FILES, "run/secrets")
 
 
@@ -25,7 +28,7 @@ class Stubs:
         places: set[str] = set()
         above: dict[str, os.stat_result] = {}
         for target in (*_ALWAYS, *targets, working_dir):
-            path = clean(target.strip("/")) or ""
+            path = _resolved(root, target)
             while path and (status := root.lstat(path)) is None:
                 places.add(path)
                 path = path.rpartition("/")[0]
@@ -47,6 +50,31 @@ class Stubs:
                 status = tree.lstat(path)
                 if status and stat.S_ISDIR(status.st_mode) and _same(status, before) and not _is_opaque(tree, path):
                     _drop(tree, path, status)
+
+
+def _resolved(root: Tree, target: str) -> str:
+    """The path at which the runtime mounts: without links, as far as it exists. Raises OperationFailed for a loop."""
+    pending = target.split("/")[::-1]
+    path, links = "", 0
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            path = path.rpartition("/")[0]
+        if part in ("", ".", ".."):
+            continue
+        found = f"{path}/{part}".lstrip("/")
+        status = root.lstat(found)
+        if status is None or not stat.S_ISLNK(status.st_mode):
+            path = found
+            continue
+        links += 1
+        if links > _LINKS:
+            raise OperationFailed.of("mount on", target, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+        parent, name = root.parent(found)
+        link = os.readlink(name, dir_fd=parent)
+        path = "" if link.startswith("/") else path
+        pending += link.split("/")[::-1]
+    return path
 
 
 def _depth(path: str) -> int:

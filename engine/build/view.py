@@ -1,7 +1,10 @@
 """A build context as the folders of an overlay, so that a RUN can see it without a copy.
 
 <context>                     as it is
-<cache>/build/.mask-<random>  a whiteout for each thing that .dockerignore hides; not there when nothing is hidden
+<cache>/build/.mask-<random>  a whiteout for each thing that .dockerignore hides
+<cache>/build/empty           instead, when nothing is hidden
+
+The upper one gives the root directory its attributes, which BuildKit does not take from the context.
 """
 
 from __future__ import annotations
@@ -33,16 +36,22 @@ def layers(tree: SourceTree, path: str, folder: str, stack: contextlib.ExitStack
     items = tree.everything()
     if any(item.status.st_uid or item.status.st_gid for item in items):
         return None
-    found: tuple[str, ...] = (os.path.abspath(path),)
     try:
-        if tree.ignore and (mask := _mask(tree, items, folder, stack)):
-            found = (*found, mask)
-        empty = f"{folder}/empty"  # an overlay needs two folders
-        os.makedirs(empty, mode=0o755, exist_ok=True)
-        with merged((*found, empty)):
+        upper = (_mask(tree, items, folder, stack) if tree.ignore else "") or empty(folder)
+        found = (os.path.abspath(path), upper)
+        with merged(found):
             return found
     except OperationFailed:
         return None
+
+
+def empty(folder: str) -> str:
+    """The empty directory in `folder`, with mode 0755 whatever the umask."""
+    path = f"{folder}/empty"
+    with contextlib.suppress(FileExistsError):
+        os.makedirs(path)
+        os.chmod(path, 0o755)
+    return path
 
 
 def _mask(tree: SourceTree, items: tuple[Item, ...], folder: str, stack: contextlib.ExitStack) -> str:
@@ -63,7 +72,7 @@ def _mask(tree: SourceTree, items: tuple[Item, ...], folder: str, stack: context
     status = {item.path: item.status for item in items}
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fchmod(root, stat.S_IMODE(status[""].st_mode))
+        os.fchmod(root, 0o755)
         with Tree(root, path) as masks:
             for name in hidden:
                 parent, last = masks.parent(name, _like(masks, name, status))

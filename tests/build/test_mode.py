@@ -38,7 +38,28 @@ def test_the_same_as_chmod(tmp_path, text, before, kind):
     assert oct(expected) == oct(stat.S_IMODE(os.stat(path).st_mode))
 
 
-@pytest.mark.parametrize("text", ["", "999", "u=z", "rwx,", "12345", "u=rwx go=r", "u=gr", "u"])
+@pytest.mark.parametrize(
+    ("text", "before", "after"),
+    [
+        ("=rx", 0o7777, 0o1555),
+        ("u=rwX,go=rX", 0o6750, 0o755),
+        ("g=", 0o6750, 0o4700),
+        ("u=g", 0o6750, 0o6550),
+        ("o+s", 0o755, 0o755),
+        ("o+t", 0o755, 0o755),
+        ("=rwxst", 0o640, 0o1640),
+        ("=t+x", 0o644, 0o1755),
+        ("u=gr", 0o4755, 0o455),
+        ("a-x,a+X", 0o755, 0o755),
+    ],
+)
+@pytest.mark.parametrize("kind", [stat.S_IFREG, stat.S_IFDIR])
+def test_special_bits_as_buildkit(text, before, after, kind):
+    # BuildKit (Docker Engine 28.5) gave these modes; GNU's chmod differs.
+    assert oct(Mode.parse(text).of(kind | before)) == oct(after)
+
+
+@pytest.mark.parametrize("text", ["", "999", "u=z", "rwx,", "12345", "u=rwx go=r", "u=6", "u", "U=r"])
 def test_others_are_refused(text):
     with pytest.raises(ValueError, match="invalid chmod"):
         Mode.parse(text)

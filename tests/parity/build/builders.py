@@ -36,11 +36,14 @@ class Composer:
 
     def __call__(self, case, context):
         spec = BuildSpec(context=str(context), network="none", **case.options())
+        umask = os.umask(0o077)  # it must not matter
         try:
             record = build(spec, images=self.images, run=self.run)
         except EngineError as error:
             self.message = str(error)
             return {"status": 1}
+        finally:
+            os.umask(umask)
         self.message = ""
         file = self.images.blobs.read(record.id)
         return observe.answer(file, self._tree(record), self.base)
