@@ -28,7 +28,7 @@ from engine.build.mount_flag import run_mount
 from engine.errors import BuildFailed, OperationFailed
 from engine.filetree.remove import remove
 from engine.image.tree import Tree
-from engine.paths import make_private
+from engine.paths import make_private, make_seen
 from engine.spec.container import Mount
 
 if TYPE_CHECKING:
@@ -146,9 +146,7 @@ class Mounts:
     def _fill_cache(self, path: str, mount: ins.RunMount) -> str:
         """The part of the cache in the directory `path` to mount. A new cache starts with the content of `from`; one with its
         own owner or mode is an empty directory inside it."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
-            os.chmod(path, 0o755)  # whatever the umask
+        make_seen(path)
         source = posixpath.normpath("/" + mount.source).strip("/")
         if not source and (mount.uid, mount.gid, mount.mode) != (None, None, None):
             inner = f"{path}/cache-{mount.uid or 0}-{mount.gid or 0}-{mount.mode or 0o755:o}"
@@ -198,8 +196,7 @@ class Mounts:
         os.mkdir(path)
         stack.callback(remove, path)
         for name in ("upper", "work"):
-            os.mkdir(f"{path}/{name}")
-            os.chmod(f"{path}/{name}", 0o755)  # whatever the umask
+            make_seen(f"{path}/{name}")
         return path
 
     def _copied(self, mount: ins.RunMount, tree: SourceTree, match: Match, stack: contextlib.ExitStack) -> Mount:

@@ -20,6 +20,7 @@ from engine.filetree.remove import remove
 from engine.image.layer import overlay
 from engine.image.merged import merged
 from engine.image.tree import Tree
+from engine.paths import make_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +47,9 @@ def layers(tree: SourceTree, path: str, folder: str, stack: contextlib.ExitStack
 
 
 def empty(folder: str) -> str:
-    """The empty directory in `folder`, with mode 0755 whatever the umask."""
+    """The empty directory in `folder`."""
     path = f"{folder}/empty"
-    with contextlib.suppress(FileExistsError):
-        os.makedirs(path)
-        os.chmod(path, 0o755)
+    make_seen(path)
     return path
 
 
