@@ -381,7 +381,7 @@ RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urlli
         ("engine.keeper.main", (*HEAVY, "asyncio", "anyio", "msgspec", "sqlite3", "typing", "base64")),
     ],
 )
-def test_what_starts_often_starts_light(module, heavy):
+def test_frequent_commands_import_little(module, heavy):
     code = f"import sys; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True

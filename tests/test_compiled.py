@@ -71,7 +71,7 @@ def test_a_changed_source_is_seen_and_the_file_follows(tree):
     assert tree.run() == (2, True)
 
 
-def test_a_module_that_has_gone(tree):
+def test_removed_module(tree):
     tree.run()
     tree.source.rename(tree.source.with_name("two.py"))
     with pytest.raises(subprocess.CalledProcessError):
@@ -120,7 +120,7 @@ def test_nothing_is_written_where_python_must_not(tree):
     assert not tree.cache.exists()
 
 
-def test_two_that_write_at_once(tree):
+def test_concurrent_writers(tree):
     tree.run()
     code = CODE.format(tree=str(tree.path), more="")
     tree.change(3)

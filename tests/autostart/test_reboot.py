@@ -60,7 +60,7 @@ def running(composer):
 
 
 @pytest.mark.parametrize("bare", [True, False], ids=["bare kernel", "leftovers in the kernel"])
-def test_what_ran_comes_back(composer, reboot, bare):
+def test_containers_running_before_a_reboot_start_again(composer, reboot, bare):
     composer("up", "-d")
     composer("stop", "stopped")
     reboot(bare=bare)
@@ -76,7 +76,7 @@ def test_what_ran_comes_back(composer, reboot, bare):
     assert composer("autostart", "run").err == ""  # there is nothing to do
 
 
-def test_an_up_after_a_reboot(composer, reboot):
+def test_up_after_a_reboot(composer, reboot):
     composer("up", "-d", "web")
     reboot()
     composer("up", "-d")

@@ -110,7 +110,7 @@ def test_what_makes_a_copy_run_again(builder, base, change):
     assert builder.cached == 0
 
 
-def test_what_does_not(builder, base):
+def test_what_does_not_make_a_copy_run_again(builder, base):
     builder("FROM base\nCOPY d /d/\n", files={"d/a": "1", ".dockerignore": "d/*.log"})
     os.utime(builder.context.path / "d/a", (5, 5))
     os.chown(builder.context.path / "d/a", 5, 5)
@@ -342,7 +342,7 @@ def test_errors(builder, base, text, error, message):
     assert not [name for name in builder.images.layers.names() if name.startswith(".")]
 
 
-def test_a_context_that_is_not_there(builder, tmp_path):
+def test_missing_context(builder, tmp_path):
     with pytest.raises(BuildFailed, match=r"build context .*gone does not exist"):
         builder(None, context=str(tmp_path / "gone"))
     with pytest.raises(BuildFailed, match=r"Dockerfile .*/Dockerfile does not exist"):
@@ -391,7 +391,7 @@ def test_missing_images_are_pulled(images, context, base):
     assert asked == ["other:1", "base"]
 
 
-def test_what_has_no_effect_is_said(builder, base):
+def test_instructions_without_effect_are_warned_of(builder, base):
     builder("FROM base\nARG A", args={"A": "1", "B": "2", "HTTP_PROXY": "x"})
     warnings = [line for line in builder.lines if "WARN" in line]
     assert len(warnings) == 1

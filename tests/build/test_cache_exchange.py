@@ -146,7 +146,7 @@ def test_a_cache_of_buildkit_is_read():
 
 
 @pytest.mark.parametrize("wrong", ["missing", "corrupt", "garbage", "circle"])
-def test_a_cache_that_is_no_good_is_not_used(here, elsewhere, tmp_path, wrong):
+def test_damaged_cache_is_ignored(here, elsewhere, tmp_path, wrong):
     here(TEXT, files=FILES, cache_to=(f"type=local,dest={tmp_path}/cache,mode=max",))
     index = json.loads((tmp_path / "cache/index.json").read_text())
     path = tmp_path / "cache/blobs" / index["manifests"][0]["digest"].replace(":", "/")
@@ -168,7 +168,7 @@ def test_a_cache_that_is_no_good_is_not_used(here, elsewhere, tmp_path, wrong):
     assert elsewhere.tree(record)["c"] == "c"
 
 
-def test_a_place_that_cannot_be_written(here):
+def test_unwritable_destination(here):
     with pytest.raises(RegistryError):
         here("FROM base\nCOPY a /a\n", files=FILES, cache_to=("localhost:1/team/app:cache",))
     here("FROM base\nCOPY a /a\n", cache_to=("type=registry,ref=localhost:1/team/app:cache,ignore-error=true",))

@@ -48,7 +48,7 @@ def test_a_file_that_was_just_written_is_not_trusted(tmp_path, file):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"file": 1}', b"\xff"])
-def test_a_damaged_file_is_as_none(tmp_path, file, content):
+def test_damaged_file_is_ignored(tmp_path, file, content):
     digests = Digests(str(tmp_path), "/context")
     digests.put("file", old(file), b"12")
     digests.put("odd\udcff", old(file), b"12")
@@ -58,7 +58,7 @@ def test_a_damaged_file_is_as_none(tmp_path, file, content):
     assert Digests(str(tmp_path), "/context").get("file", old(file)) is None
 
 
-def test_what_nobody_has_used_for_long_is_removed(tmp_path, file):
+def test_entries_unused_for_long_are_removed(tmp_path, file):
     for context in ("/old", "/kept", "/used"):
         digests = Digests(str(tmp_path), context)
         digests.put("file", old(file), b"12")

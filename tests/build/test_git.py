@@ -26,7 +26,7 @@ def test_references(text, expected):
 
 
 @pytest.mark.parametrize("text", ["https://h/x.tar", "https://h/x.git/file", "dir/x.git", "./a", "x"])
-def test_what_is_no_repository(text):
+def test_urls_that_are_not_repositories(text):
     assert not is_git(text)
 
 
@@ -92,7 +92,7 @@ def test_add(builder, base, repository, images):
         ("COPY https://here.invalid/r.git /x", "cannot be remote"),
     ],
 )
-def test_what_cannot_be_had(builder, base, repository, text, message):
+def test_unreachable_repository(builder, base, repository, text, message):
     with pytest.raises(BuildFailed, match=message):
         builder(f"FROM base\n{text}")
 
@@ -104,7 +104,7 @@ def test_a_repository_as_context(builder, base, repository):
         builder("", dockerfile_inline=None, context="https://here.invalid/r.git#v1:gone")
 
 
-def test_the_repository_whose_hook_runs_a_build_stays(builder, base, repository, tmp_path, monkeypatch):
+def test_build_in_a_git_hook_does_not_touch_the_hooks_repository(builder, base, repository, tmp_path, monkeypatch):
     """Git passes a hook its repository in variables (githooks(5)), which every other git command obeys too."""
     git = tmp_path / "work/.git"
     for name, place in {"DIR": git, "INDEX_FILE": git / "index", "OBJECT_DIRECTORY": git / "objects"}.items():

@@ -62,7 +62,7 @@ def test_heredocs():
     "text",
     ["RUN echo '<<EOF'", 'RUN echo "<<EOF"', "RUN cat <<<EOF", "RUN a=$((1<<2))", "CMD <<EOF", "RUN echo \\<<EOF"],
 )
-def test_what_is_no_heredoc(text):
+def test_text_that_is_not_a_heredoc(text):
     assert lex(text).lines[0].heredocs == ()
 
 

@@ -29,7 +29,7 @@ from engine.build.mode import Mode
 )
 @pytest.mark.parametrize("before", [0o644, 0o755, 0o600])
 @pytest.mark.parametrize("kind", ["file", "directory"])
-def test_the_same_as_chmod(tmp_path, text, before, kind):
+def test_modes_as_chmod(tmp_path, text, before, kind):
     path = tmp_path / "x"
     path.mkdir() if kind == "directory" else path.touch()
     os.chmod(path, before)
@@ -60,6 +60,6 @@ def test_special_bits_as_buildkit(text, before, after, kind):
 
 
 @pytest.mark.parametrize("text", ["", "999", "u=z", "rwx,", "12345", "u=rwx go=r", "u=6", "u", "U=r"])
-def test_others_are_refused(text):
+def test_other_values_are_refused(text):
     with pytest.raises(ValueError, match="invalid chmod"):
         Mode.parse(text)

@@ -88,7 +88,7 @@ def test_stages_side_by_side(builder, website):
     assert builder.tree(builder(text)) == {str(number): "from the host" for number in range(3)}
 
 
-def test_none_is_none(builder):
+def test_build_without_an_agent(builder):
     builder("FROM busybox\nRUN --network=none ip -o link | wc -l")
     assert output(builder) == ["1"]
 
@@ -98,7 +98,7 @@ def test_an_unknown_network(builder):
         builder("FROM busybox\nRUN true", network="nope")
 
 
-def test_what_a_killed_build_held_is_given_back(builder, images, website):
+def test_resources_of_a_killed_build_are_released(builder, images, website):
     """The next build's sweep finds its lease."""
     dead = f"{images.store.roots.run}/build-dead"
     os.makedirs(dead)

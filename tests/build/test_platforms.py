@@ -68,7 +68,7 @@ def test_a_failure_leaves_the_tags(images, builder, two):
     assert images.get(f"own/two {OTHER}").id == other
 
 
-def test_a_base_that_is_not_there_for_the_platform(builder, base):
+def test_base_without_the_requested_platform(builder, base):
     with pytest.raises((NotFound, Unsupported), match=OTHER):
         builder("FROM base\n", platforms=BOTH)
 
@@ -93,7 +93,7 @@ def test_a_newer_build_replaces_all_of_them(images, builder, two):
     assert len(images.all()) == 1
 
 
-def test_an_index_there_and_back(images, two, start_registry, tmp_path):  # noqa: F811
+def test_index_round_trip(images, two, start_registry, tmp_path):  # noqa: F811
     from engine.image.images import ImageStore
     from engine.paths import Roots
     from engine.store import Store

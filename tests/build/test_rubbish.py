@@ -36,7 +36,7 @@ def test_layers_of_an_image_that_a_build_replaced_are_removed_beside_it(builder,
 
 
 @pytest.mark.root
-def test_rubbish_that_a_crash_left_is_removed_by_the_next_build(builder, base, images):
+def test_leftovers_of_a_crash_are_removed_by_the_next_build(builder, base, images):
     left = f"{images.layers.root}/.rubbish-left/diff/folder"
     os.makedirs(left)
     builder("FROM base\nCOPY file /", files={"file": "a"})

@@ -50,7 +50,7 @@ def test_what_a_process_changes_is_a_layer_and_nothing_else(builder, busybox):
     assert len(record.layers) == 2
 
 
-def test_a_process_that_changes_nothing_makes_an_empty_layer(builder, busybox):
+def test_process_without_changes_makes_an_empty_layer(builder, busybox):
     record = builder("FROM busybox\nRUN true\nRUN cat /etc/hosts /etc/resolv.conf /proc/version > /dev/null")
     assert added(builder, busybox, record) == {}
     assert len(record.layers) == 3
@@ -97,7 +97,7 @@ def test_forms(builder, instruction, expected):
     assert sorted(output(builder)) == sorted(expected)
 
 
-def test_a_failure_tells_what_ran_and_what_it_said(builder):
+def test_failure_shows_the_command_and_its_output(builder):
     with pytest.raises(BuildFailed) as caught:
         builder("FROM busybox\nRUN echo before; \\\n  echo problem >&2; exit 3\n")
     assert caught.value.exit_code == 3
@@ -119,7 +119,7 @@ def test_exit_codes(builder, command, code):
     assert caught.value.exit_code == code
 
 
-def test_a_program_that_is_not_there(builder):
+def test_missing_program(builder):
     with pytest.raises(
         BuildFailed, match=r'(?s)dockerfile_inline:2: .*could not be started.*"/no/such": stat /no/such: no such file'
     ) as caught:
@@ -149,7 +149,7 @@ def test_the_steps_before_a_failure_are_cached(builder):
         ("RUN --mount=type=secret,id=s echo > /x", "RUN --mount=type=secret,id=s echo > /x", 1),
     ],
 )
-def test_what_the_cache_depends_on(builder, first, second, cached):
+def test_inputs_of_the_cache_key(builder, first, second, cached):
     builder(f"FROM busybox\n{first}", secrets=(BuildSecret(id="s", environment="S"),), environ={"S": "1"})
     builder(f"FROM busybox\n{second}", secrets=(BuildSecret(id="s", environment="S"),), environ={"S": "2"})
     assert builder.cached == cached
@@ -355,7 +355,7 @@ def test_a_killed_keeper_is_an_error_and_leaves_nothing(builder, run):
     assert left_behind(run, builder.images) == []
 
 
-def test_a_killed_build_takes_its_processes_along(builder, images, tmp_path):
+def test_killed_build_ends_its_processes(builder, images, tmp_path):
     """SIGKILL in the middle of a step; the next build removes the leftovers on disk."""
     script = f"""
 import sys
@@ -442,7 +442,7 @@ def test_a_machine_that_cannot_load_the_apparmor_profile_is_warned_once(builder,
     assert len(warnings) == 1 and "containers run without an AppArmor profile" in warnings[0]
 
 
-def test_what_runs_steps_is_ready_before_the_first_one(builder, images):
+def test_keeper_is_ready_before_the_first_step(builder, images):
     """The keeper starts during a step before the first RUN; nothing remains of it if there is no RUN."""
     made = []
 
@@ -500,7 +500,7 @@ def test_steps_run_below_a_chosen_cgroup(builder, run, parent):
         builder("FROM busybox\nRUN true", cgroup_parent="/a/../../b")
 
 
-def test_the_next_build_removes_a_killed_ones_cgroups_there(builder, run, parent):
+def test_next_build_removes_cgroups_of_a_killed_one(builder, run, parent):
     roots = builder.images.store.roots
     name = build_folders.new_name()
     os.close(build_folders.make(roots, name, lambda: None))

@@ -48,7 +48,7 @@ def test_arguments_before_from():
     assert load("FROM a\nARG X=1\nFROM b${X:-none}").stages[1].image == "bnone"
 
 
-def test_the_last_stage_of_a_name_is_meant():
+def test_last_stage_of_a_name_wins():
     found = load("FROM a AS x\nFROM b AS X\nFROM x")
     assert (found.stages[2].base, found.find("x").index) == (1, 1)
 

@@ -124,7 +124,7 @@ def test_unified_lacks_a_controller(tree, tmp_path):
         cgroups.create("shop", ID, Resources(memory=1 << 20))
 
 
-def test_unified_moves_processes_out_of_the_way(tree, tmp_path, monkeypatch):
+def test_unified_moves_processes_to_a_child_cgroup(tree, tmp_path, monkeypatch):
     """In a cgroup namespace our own cgroup has processes: none may remain where controllers are delegated."""
     from engine.cgroup import unified
 
@@ -148,7 +148,7 @@ def test_parent(tree, tmp_path):
     assert handle.folders == {"": f"{tmp_path}/mine/own/{ID}"}
 
 
-def test_nothing_is_mounted(tmp_path):
+def test_unmounted_cgroups(tmp_path):
     assert Cgroups.detect(str(tmp_path)).hierarchies == {}
     handle = Cgroups({}).create("shop", ID, Resources())
     with pytest.raises(Unsupported, match="no freezer cgroup"):

@@ -94,7 +94,7 @@ def test_privileged_may_use_devices(host):
     assert host.shell("mknod /log c 1 11 && true > /log", privileged=True).code == 0
 
 
-def test_pause_stands_still_when_it_says_so(host):
+def test_paused_container_makes_no_progress(host):
     record = host.start("sh", "-c", "while :; do :; done")
     host.wait(host.session.pause(record.id))
     folders = handle(host, record).folders
@@ -112,7 +112,7 @@ def test_all_processes_end_with_the_first(host):
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}") and alive(pid)]
 
 
-def test_cgroups_that_the_container_made_go_with_it(host):
+def test_cgroups_created_by_the_container_are_removed(host):
     """systemd or a container engine inside creates its own."""
     script = """
     cd /sys/fs/cgroup; [ -e cgroup.procs ] || cd pids
@@ -142,7 +142,7 @@ def test_a_parent_outside_the_cgroup_file_system(host, parent):
     assert not os.path.exists("/tmp/out")
 
 
-def test_what_a_killed_session_left_is_removed(host):
+def test_cgroups_of_a_killed_session_are_removed(host):
     """Cgroups without processes, of any state root, once no start can be using them."""
     record = host.sleep()
     cgroups, name = host.session._group.cgroups, f"composer-{os.getpid():08x}"

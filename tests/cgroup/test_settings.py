@@ -78,6 +78,6 @@ def test_swap_below_memory():
 @pytest.mark.parametrize(
     "wish", [{"oom_kill_disable": True}, {"memory_swappiness": 0}, {"cpu_rt_runtime": 1}, {"cpu_rt_period": 1}], ids=str
 )
-def test_what_the_unified_hierarchy_does_not_have(wish):
+def test_settings_without_a_unified_equivalent(wish):
     with pytest.raises(Unsupported, match=f"{next(iter(wish))} is not supported with cgroup v2"):
         settings.v2(Resources(**wish))

@@ -37,7 +37,7 @@ def choice(policy="", there=None, *, buildable=False, build=False, no_build=Fals
         ("every_1d12h", 1.6 * DAY, "pull"),
     ],
 )  # fmt: skip
-def test_an_image_that_is_there(policy, age, expected):
+def test_present_image(policy, age, expected):
     assert choice(policy, image(age)) == expected
 
 
@@ -51,7 +51,7 @@ def test_an_image_that_is_missing():
         choice(buildable=True, no_build=True)
 
 
-def test_wishes_of_the_command_line():
+def test_attestation_flags():
     assert choice(there=image(), buildable=True, build=True) == "build"
     assert choice(there=image(), build=True) == ""
     assert choice("build", image(), buildable=True) == "build"

@@ -70,7 +70,7 @@ def test_an_image_that_another_service_builds():
         (service("a", "x:1"), "daily", True, ""),
     ],
 )
-def test_what_pull_leaves_out(given, policy, there, expected):
+def test_services_that_pull_skips(given, policy, there, expected):
     engine = SimpleNamespace(image=lambda reference: object() if there else None)
     context = SimpleNamespace(desired=project(given), engine=engine)
     assert _not_pulled(context, given, policy, False) == expected
@@ -85,7 +85,7 @@ def test_a_default_platform_that_is_not_built():
         _check_platform(SimpleNamespace(environ={"DOCKER_DEFAULT_PLATFORM": "windows/amd64"}), given)
 
 
-def test_an_agent_that_is_not_there():
+def test_missing_ssh_agent():
     context = SimpleNamespace(check_services=lambda names: None, desired=project(), environ={})
     with pytest.raises(CommandError, match="invalid empty ssh agent socket"):
         build_services(context, [], dependencies=False, arguments={}, no_cache=False, pull=False, ssh="", quiet=False)

@@ -45,14 +45,14 @@ def put(one, files=(), variables=(), warnings=()):
     )
 
 
-def test_what_was_put_is_found(folder, tmp_path):
+def test_stored_entry_is_found(folder, tmp_path):
     put(cache(folder), [aged(tmp_path / "compose.yaml")], warnings=["careful"])
     entry = cache(folder).find()
     assert entry.desired == DESIRED
     assert entry.warnings == ["careful"]
 
 
-def test_nothing_is_found_at_first(folder):
+def test_empty_cache(folder):
     assert cache(folder).find() is None
 
 
@@ -103,19 +103,19 @@ def test_a_used_variable(folder, before, after):
     ],
     ids=str,
 )  # fmt: skip
-def test_another_question_has_another_answer(folder, other):
+def test_other_options_have_other_entries(folder, other):
     put(cache(folder))
     assert cache(folder, **other).find() is None
 
 
-def test_another_folder_has_another_answer(folder, tmp_path, monkeypatch):
+def test_other_folder_has_another_entry(folder, tmp_path, monkeypatch):
     put(cache(folder))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert cache(folder).find() is None
 
 
-def test_a_damaged_entry_is_as_good_as_none(folder, tmp_path):
+def test_damaged_entry_is_ignored(folder, tmp_path):
     put(cache(folder), [aged(tmp_path / "compose.yaml")])
     (path,) = Path(folder).iterdir()
     for text in ("", "{", "[]", '{"desired":{}}'):
@@ -123,19 +123,19 @@ def test_a_damaged_entry_is_as_good_as_none(folder, tmp_path):
         assert cache(folder).find() is None
 
 
-def test_nobody_else_may_read_it(folder):
+def test_file_is_private(folder):
     put(cache(folder))
     (path,) = Path(folder).iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
     assert Path(folder).stat().st_mode & 0o777 == 0o700
 
 
-def test_a_place_that_cannot_be_written_is_no_error(tmp_path):
+def test_unwritable_cache_is_not_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     put(cache(str(tmp_path / "file" / "cache")))
 
 
-def test_old_entries_go(folder):
+def test_old_entries_are_removed(folder):
     for number in range(KEPT + 5):
         put(cache(folder, project_name=f"p{number}"))
     assert len(os.listdir(folder)) == KEPT

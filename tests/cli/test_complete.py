@@ -58,7 +58,7 @@ def test_candidates(offered, words, expected):
     assert offered(*words) == expected
 
 
-def test_what_is_wrong_offers_nothing(capsys):
+def test_invalid_command_line_has_no_completions(capsys):
     context = Context(parse(GLOBAL, []), open_engine=FileEngine, environ={})
     args = parse((), ["--", "nonsense", ""])
     assert complete.run(context, args) == 0
@@ -72,7 +72,7 @@ def test_scripts_are_valid(shell):
     subprocess.run([shell, "-n"], input=completion.SCRIPTS[shell], text=True, check=True)
 
 
-def test_bash_asks_us(tmp_path):
+def test_bash_calls_composer_complete(tmp_path):
     """The function of the script, called as bash calls it."""
     composer = tmp_path / "composer"
     composer.write_text('#!/bin/sh\nshift 2\nprintf "web\\tservice\\nworker\\n[%s]\\n" "$*"\n')

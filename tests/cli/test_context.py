@@ -159,7 +159,7 @@ def test_a_service_that_is_named_is_enabled(project, tmp_path):
     assert set(one.desired.known) == {"other", "tool", "web"}
 
 
-def test_a_service_that_is_not_there(project, tmp_path):
+def test_unknown_service(project, tmp_path):
     with pytest.raises(CommandError, match=r"^no such service: wep: did you mean web\?$"):
         context(tmp_path).check_services(["wep"])
 
@@ -186,7 +186,7 @@ def test_without_a_file_and_a_name(tmp_path, monkeypatch):
             ask(context(tmp_path))
 
 
-def test_a_file_that_is_named_must_be_there(tmp_path, monkeypatch):
+def test_named_file_must_exist(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Exception, match=r"open .*/nowhere.yaml: no such file or directory"):
         context(tmp_path, "-p", "demo", "-f", "nowhere.yaml").desired_or_none  # noqa: B018

@@ -118,7 +118,7 @@ def test_a_hard_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> None:
     assert victim.read_text() == "untouched"
 
 
-def test_a_directory_and_a_file_do_not_take_each_others_place(source: Path, tmp_path: Path) -> None:
+def test_directory_and_file_do_not_replace_each_other(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(InvalidSpec, match="cannot copy directory"):
         copy(str(source), str(tmp_path / "file"))
@@ -177,7 +177,7 @@ def test_names(tmp_path: Path, source: str, into: bool, expected: dict[str, str]
     assert {name: rename(name) for name in expected} == expected
 
 
-def test_the_producers_error_is_the_one_that_counts() -> None:
+def test_error_of_the_producer_wins() -> None:
     def fail(fd: int) -> None:
         raise CommandError("no such path in the container")
 

@@ -45,7 +45,7 @@ def of_words(words):
 
 
 @pytest.mark.parametrize("what", list(first_cells(section("Refused"))))
-def test_what_is_called_refused_is_refused(what):
+def test_flags_documented_as_refused_are_refused(what):
     name, _, flag = what.rpartition("--")
     if not flag or not what.count("--"):
         assert what in REFUSED

@@ -171,7 +171,7 @@ def test_the_cache_never_gives_a_stale_answer(desired, tmp_path, files, environ)
 
 
 @pytest.mark.parametrize("name", [name for name in FOLDER if name not in ("compose.yaml", ".env", "included/vars")])
-def test_a_file_that_is_gone_is_missed(desired, tmp_path, name):
+def test_deleted_file_is_noticed(desired, tmp_path, name):
     (tmp_path / "included").mkdir()
     before = desired(files=FOLDER)
     os.unlink(name)

@@ -84,7 +84,7 @@ def test_flags_end_at_two_dashes_and_at_the_first_word_when_not_interspersed() -
         (["--tpm"], "--tpm is not supported: there is no TPM here"),
     ],
 )
-def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
+def test_wrong_usage_is_explained(argv: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(FLAGS, argv)
     assert message in str(caught.value)
@@ -168,7 +168,7 @@ def test_every_flag_of_dockers_groups_is_honoured_or_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "alias"), [(name, alias) for name, given in UNLISTED.items() for alias in given])
-def test_unlisted_names_of_flags_are_taken(name: str, alias: str) -> None:
+def test_hidden_flags_are_accepted(name: str, alias: str) -> None:
     (flag,) = [flag for flag in command_of(name).flags if flag.name == UNLISTED[name][alias]]
     words = [f"--{alias}"] if flag.kind == "bool" else [f"--{alias}", "x"]
     assert UNLISTED[name][alias] in parse(command_of(name).flags, words).given

@@ -36,7 +36,7 @@ def spec(*words: str) -> ContainerSpec:
     )  # fmt: skip
 
 
-def test_what_a_oneoff_container_keeps_and_loses() -> None:
+def test_settings_that_a_oneoff_container_keeps() -> None:
     made = spec("web", "migrate", "--now")
     assert re.fullmatch("shop-web-run-[0-9a-f]{12}", made.name)
     assert (made.entrypoint, made.command) == (("/entry",), ("migrate", "--now"))

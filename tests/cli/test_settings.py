@@ -85,7 +85,7 @@ def test_warnings_of_values() -> None:
     assert unknown.startswith('COMPOSE_ANSI is "odd"')
 
 
-def test_a_daemon_elsewhere_is_not_used_silently() -> None:
+def test_remote_daemon_is_not_ignored_silently() -> None:
     assert settings(DOCKER_HOST="unix:///run/composer/docker.sock", DOCKER_CONTEXT="default").unused_daemon() == ""
     assert settings(DOCKER_HOST="ssh://host").unused_daemon().startswith("DOCKER_HOST=ssh://host is not used")
     assert settings(DOCKER_CONTEXT="far").unused_daemon().startswith("DOCKER_CONTEXT=far is not used")

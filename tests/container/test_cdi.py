@@ -77,7 +77,7 @@ def test_gpus(folders):
         applied(count=3, capabilities=("gpu",), driver="amd")
 
 
-def test_what_is_not_there(folders):
+def test_missing_content(folders):
     with pytest.raises(Unsupported, match=r"could not select device driver 'nvidia' with capabilities: \[\[gpu\]\]"):
         applied(count=-1, capabilities=("gpu",), driver="nvidia")
     with pytest.raises(NotFound, match=r"vendor\.com/card=one"):

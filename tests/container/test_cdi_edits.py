@@ -90,7 +90,7 @@ def test_a_privileged_container(box, edits):
     assert box.shell(script, device_requests=REQUEST, privileged=True) == "1:5\n1:3\n1:5"
 
 
-def test_what_is_at_the_same_place_is_replaced(edits):
+def test_mounts_at_the_same_target_replace_each_other(edits):
     edits(
         deviceNodes=[{"path": "/dev/own", "hostPath": "/dev/full"}],
         mounts=[{"hostPath": "/etc", "containerPath": "/mnt/"}],
@@ -163,7 +163,7 @@ def test_a_tmpfs(box, edits):
         ),
     ],
 )
-def test_what_cannot_be_done_is_named(edits, member, error, text):
+def test_unsupported_options_are_named(edits, member, error, text):
     edits(**member)
     with pytest.raises(error, match=text):
         applied()
@@ -176,7 +176,7 @@ def test_what_cannot_be_done_is_named(edits, member, error, text):
         ({"path": "/dev/x", "type": "c"}, OperationFailed, "ENOENT"),
     ],
 )
-def test_the_host_is_asked_for_what_is_not_said(edits, node, error, text):
+def test_missing_values_are_read_from_the_host(edits, node, error, text):
     edits(deviceNodes=[node])
     with pytest.raises(error, match=text):
         devices.nodes(applied())

@@ -32,7 +32,7 @@ def test_an_image_of_a_running_container(box, committed):
     assert box.shell("ls /etc/group || true", image=image.id, environment={}).endswith("No such file or directory")
 
 
-def test_the_containers_own_configuration_is_kept(box, committed):
+def test_commit_keeps_the_containers_configuration(box, committed):
     record = box.create(entrypoint=("echo", "hello"), user="web", working_dir="/tmp", expose=("80",))
     image = committed(record)
     config = image.config

@@ -69,7 +69,7 @@ def test_bind_of_folder_and_file(box, tmp_path):
     assert (tmp_path / "folder/x").read_text() == "written\n"
 
 
-def test_bind_of_what_does_not_exist(box, tmp_path):
+def test_bind_of_a_missing_source(box, tmp_path):
     box.shell("test -d /m", mounts=(bind(tmp_path / "new/one"),))
     assert (tmp_path / "new/one").is_dir()
     record = box.create("true", mounts=(bind(tmp_path / "none", create_host_path=False),))
@@ -102,7 +102,7 @@ def nested(tmp_path):
         ({"propagation": "private"}, True, True),
     ],
 )
-def test_bind_of_what_is_mounted_below(box, nested, fields, sees, writes):
+def test_bind_includes_mounts_below(box, nested, fields, sees, writes):
     script = "cat /m/below/file 2>/dev/null || true; touch /m/below/x 2>/dev/null && echo ' written' || true"
     found = box.shell(script, mounts=(bind(nested, **fields),))
     if "disabled" in fields.values():
@@ -131,7 +131,7 @@ def test_mounts_of_the_container_are_passed_on_only_when_shared(box, nested):
         assert not [line for line in file if "/upper" in line]
 
 
-def test_propagation_wants_a_mount_that_does(box, tmp_path):
+def test_propagation_requires_a_shared_mount(box, tmp_path):
     for propagation in ("rshared", "rslave"):
         record = box.create("true", mounts=(bind(tmp_path, propagation=propagation),))
         with pytest.raises(InvalidSpec, match="mount --make-shared"):
@@ -229,7 +229,7 @@ def test_files_of_secrets_and_configs(box, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["/proc/sys", "/proc/self/environ", "/in/sys"])
-def test_nothing_lies_over_proc(box, tmp_path, target):
+def test_no_mount_may_cover_proc(box, tmp_path, target):
     """CVE-2019-16884: not through a link in the image either."""
     first = box.start("sh", "-c", "ln -s /proc /in; touch /ready; sleep 1000")
     box.inside(first, "while ! [ -e /ready ]; do sleep 0.01; done")
@@ -243,7 +243,7 @@ def test_nothing_lies_over_proc(box, tmp_path, target):
         box.engine.remove_image(image.id, force=True)
 
 
-def test_files_that_lxcfs_makes_may(box, tmp_path):
+def test_lxcfs_files_may_cover_proc(box, tmp_path):
     (tmp_path / "uptime").write_text("1.0 1.0\n")
     assert box.shell("cat /proc/uptime", mounts=(bind(tmp_path / "uptime", "/proc/uptime"),)) == "1.0 1.0"
 
@@ -306,6 +306,6 @@ def test_mtab_is_a_link_to_the_mounts_unless_the_image_has_its_own(box):
     ("search", "line"),
     [((".",), ""), (("x.test", "."), "search x.test\n"), (("x.test", "y.test."), "search x.test y.test.\n")],
 )
-def test_the_root_is_no_domain_to_search(search, line):
+def test_root_domain_is_not_a_search_domain(search, line):
     spec = ContainerSpec(name="a", image="i", dns=("9.9.9.9",), dns_search=search)
     assert etc.resolv_conf(spec, "search host.test\n", embedded=False) == f"nameserver 9.9.9.9\n{line}"

@@ -12,7 +12,7 @@ def test_it_is_the_first_process_and_the_program_its_child(box):
     assert found.split("\n") == ["2", "/memfd:composer-init (deleted)", "3"]
 
 
-def test_it_collects_what_others_leave(box):
+def test_init_reaps_orphans(box):
     record = box.start(
         "sh", "-c", "for i in 1 2 3 4 5; do sh -c 'true & exec true'; done; touch /ready; sleep 1000", init=True
     )
@@ -39,7 +39,7 @@ def test_an_unprepared_program_ends_by_the_stop_signal(box):
     assert box.do(box.session.stop(record.id)).exit_code == 143
 
 
-def test_what_cannot_be_executed_is_told(box):
+def test_exec_failure_is_reported(box):
     record = box.create("none", init=True)
     with pytest.raises(StartFailed, match="not found") as raised:
         box.do(box.session.start(record.id))

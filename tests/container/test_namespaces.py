@@ -22,7 +22,7 @@ def shared(one, other):
     return {kind for kind in KINDS if one[kind] == other[kind]}
 
 
-def test_all_namespaces_are_ones_own(box):
+def test_namespaces_are_private_by_default(box):
     first, second = spaces(box.start()), spaces(box.start())
     assert shared(first, OURS) == set() and shared(first, second) == set()
     assert box.shell("echo $$") == "1"
@@ -30,7 +30,7 @@ def test_all_namespaces_are_ones_own(box):
 
 @pytest.mark.parametrize(("key", "kinds"), [("pid_mode", {"pid"}), ("ipc_mode", {"ipc"}), ("uts_mode", {"uts"}),
                                             ("cgroup_mode", {"cgroup"}), ("network_mode", {"net", "uts"})])  # fmt: skip
-def test_the_hosts(box, key, kinds):
+def test_namespaces_of_the_host(box, key, kinds):
     # The test session has its own mount and network namespaces, which represent the host's.
     ours = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS}
     assert shared(spaces(box.start(**{key: "host"})), ours) == kinds
@@ -38,7 +38,7 @@ def test_the_hosts(box, key, kinds):
 
 @pytest.mark.parametrize(("key", "kind"), [("pid_mode", "pid"), ("ipc_mode", "ipc"), ("network_mode", "net")])
 @pytest.mark.parametrize("by", ["id", "name"])
-def test_anothers(box, key, kind, by):
+def test_namespaces_of_another_container(box, key, kind, by):
     other = box.start(ipc_mode="shareable")
     name = other.id if by == "id" else other.spec.name
     record = box.start(**{key: f"container:{name}"})
@@ -76,7 +76,7 @@ def test_ipc_is_shared_only_when_the_owner_wants_that(box):
     assert box.shell("ls -d /dev/shm 2>/dev/null || echo none", ipc_mode="none") == "none"
 
 
-def test_who_shares_a_network_shares_its_names(box):
+def test_shared_network_namespace_shares_names(box):
     box.do(box.session.create_network(NetworkSpec(name="tshare")))
     other = box.start(networks=(Attachment(network="tshare"),), extra_hosts=(("friend", "10.9.8.7"),), hostname="other")
     found = box.shell(
@@ -87,7 +87,7 @@ def test_who_shares_a_network_shares_its_names(box):
 
 @pytest.mark.parametrize("fields", [{"hostname": "x"}, {"ports": (PortBinding(container_port=80),)}, {"dns": ("1.1.1.1",)},
                                     {"extra_hosts": (("a", "1.1.1.1"),)}])  # fmt: skip
-def test_and_cannot_have_others(box, fields):
+def test_shared_network_namespace_excludes_other_networks(box, fields):
     with pytest.raises(InvalidSpec, match="cannot be set with network_mode"):
         box.create("true", network_mode=f"container:{box.create('true').id}", **fields)
 

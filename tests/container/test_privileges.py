@@ -39,7 +39,7 @@ def test_capabilities(box, add, drop, names):
     assert masks(box, cap_add=add, cap_drop=drop)[:2] == (expected, expected)
 
 
-def test_an_ordinary_user_has_none_to_use(box):
+def test_ordinary_user_has_no_capabilities(box):
     effective, bounding, _, _ = masks(box, user="web", cap_add=("SYS_TIME",))
     assert effective == 0 and bounding == capabilities.mask((*capabilities.DEFAULT, "SYS_TIME")) & held()
 
@@ -123,7 +123,7 @@ def test_device_cgroup_rules(box, device):
         box.create("true", device_cgroup_rules=("everything",))
 
 
-def test_devices_that_are_none(box, tmp_path):
+def test_invalid_devices(box, tmp_path):
     for path, error, text in (
         ("/none", OperationFailed, "ENOENT"), ("/etc/passwd", InvalidSpec, "is not a device file"),
     ):  # fmt: skip

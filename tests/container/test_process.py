@@ -176,7 +176,7 @@ def test_a_ports_default_of_a_container(box):
     assert box.shell(script, user="web") == "0"
 
 
-def test_nothing_of_ours_is_open_inside(box):
+def test_no_descriptor_of_composer_is_open_inside(box):
     assert box.shell("ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3 belongs to ls
     assert box.shell("tr '\\0' '\\n' < /proc/1/environ | cut -d= -f1 | sort | xargs") == "HOME HOSTNAME PATH"
     assert os.path.basename(box.shell("readlink /proc/1/exe")) == "busybox"

@@ -122,7 +122,7 @@ def test_a_killed_child_counts_too(box):
     assert box.state(record).oom_killed
 
 
-def test_without_it_nothing_is_said(box):
+def test_no_oom_is_reported_without_one(box):
     record = box.start("sh", "-c", "exit 137", resources=Resources(memory=64 * MB))
     assert box.wait(record) == 137 and not box.state(record).oom_killed
 

@@ -75,7 +75,7 @@ def scripted(record, box):
     ],
     ids=lambda fields: "-".join(fields) or "plain",
 )
-def test_both_ways_give_the_same(box, fields):
+def test_both_back_ends_give_the_same_container(box, fields):
     seen, ways = [], []
     for score in (0, 1):  # a script does not set a score
         record = box.start(**{"network_mode": "none", **fields}, oom_score_adj=score)
@@ -91,7 +91,7 @@ def test_both_ways_give_the_same(box, fields):
     assert ways == [True, False]
 
 
-def test_what_it_meets_and_cannot_decide_is_made_by_a_fork(box, images, busybox_rootfs):
+def test_unexpected_results_fall_back_to_a_fork(box, images, busybox_rootfs):
     """A mount's target that is a dangling link."""
     archive = io.BytesIO(busybox_rootfs)
     with tarfile.open(fileobj=archive, mode="a") as tar:
@@ -116,7 +116,7 @@ def test_what_it_meets_and_cannot_decide_is_made_by_a_fork(box, images, busybox_
         ({"user": "nobody-here"}, 125, "find user nobody-here: no matching entry"),
     ],
 )
-def test_what_fails_says_the_same(box, fields, code, words):
+def test_both_back_ends_report_the_same_errors(box, fields, code, words):
     said = []
     for score in (0, 1):
         with pytest.raises(StartFailed) as raised:
@@ -126,7 +126,7 @@ def test_what_fails_says_the_same(box, fields, code, words):
     assert said[0][0] == code and words in said[0][1]
 
 
-def test_nobody_has_a_copy_of_the_keeper_or_its_descriptors(box):
+def test_no_process_keeps_a_copy_of_the_keeper(box):
     """The process gets nothing from the keeper except its streams."""
     record = box.start("sh", "-c", "ls -l /proc/1/fd; sleep 1000", network_mode="none")
     assert "composer" not in box.inside(record, "cat /proc/1/maps; ls -l /proc/1/fd /proc/1/exe /proc/1/map_files")
@@ -166,7 +166,7 @@ def test_numbers_are_those_of_the_kernels_headers(machine):
 
 
 @pytest.mark.parametrize("file", ["passwd", "group"])
-def test_names_in_another_file_system_are_no_business_of_the_keeper(box, tmp_path, file):
+def test_names_in_another_file_system_are_not_read_by_the_keeper(box, tmp_path, file):
     """Otherwise one container whose file is on a server that does not answer would block the keeper for all its
     containers."""
     (tmp_path / file).write_text("web:x:7:8::/:/bin/sh\n")

@@ -62,7 +62,7 @@ NUMBERS = ["4294967295", "4294967296", "9" * 20, "9" * 5000, "²", "٣"]
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda text: ascii(text[:12]))
-def test_numbers_that_are_none(box, images, busybox_rootfs, number):
+def test_invalid_ids(box, images, busybox_rootfs, number):
     """They name no user: they must neither overflow to root's id, nor crash the keeper or leave a request
     unanswered."""
     files = {"etc/passwd": f"web:x:{number}:{number}::/:/bin/sh\n", "etc/group": f"staff:x:{number}:\n"}
@@ -149,7 +149,7 @@ def bundle_of(box, record):
 # ── killed, and faults of the keeper ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_is_killed_while_it_is_made_is_not_made_again(box, images, busybox_rootfs):
+def test_container_killed_during_creation_is_not_created_again(box, images, busybox_rootfs):
     """A script that fails is followed by a fork, unless the container is no longer wanted."""
     image = images(rootfs=changed(busybox_rootfs, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"}))
     box.start(network_mode="none")  # starts a keeper
@@ -242,7 +242,7 @@ def test_a_start_before_it_is_made_is_refused(box):
         assert channel.receive()[0]["pid"] == answers[1]["pid"]
 
 
-def test_a_keeper_keeps_nothing_of_what_it_has_started(box, images, busybox_rootfs):
+def test_keeper_holds_no_descriptors_of_started_containers(box, images, busybox_rootfs):
     """Neither descriptors nor memory leak, from scripts that ran, that failed, or that a fork followed."""
     image = images(rootfs=changed(busybox_rootfs, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"}))
 
@@ -269,7 +269,7 @@ def test_a_keeper_keeps_nothing_of_what_it_has_started(box, images, busybox_root
         assert "script" not in file.read()
 
 
-def test_a_container_that_has_ended_is_no_object(tmp_path):
+def test_ended_container_is_freed_at_once(tmp_path):
     """It does not wait for the garbage collector, which runs once in a thousand containers."""
     path = tmp_path / "bundle.json"
     path.write_text(
@@ -286,7 +286,7 @@ def test_a_container_that_has_ended_is_no_object(tmp_path):
         gc.enable()
 
 
-def test_a_script_that_is_closed_keeps_nothing():
+def test_closed_script_holds_no_descriptors():
     script, recording = Script(), Recording()
     recording.pause(4)
     recording.demand(recording.answer, 1, 1, refused=lambda _: Exception())

@@ -30,7 +30,7 @@ def test_owner_and_mode_stay(tmp_path):
     assert other.read_bytes() == b"three"
 
 
-def test_a_failure_changes_nothing(tmp_path):
+def test_failed_write_changes_nothing(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError):
         atomic.replace(str(tmp_path / "folder"), b"x")

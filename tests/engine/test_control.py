@@ -76,7 +76,7 @@ def test_the_folder_may_go_while_we_come(path, monkeypatch):
 
 
 @pytest.mark.parametrize("theirs", ["1", ""])
-def test_another_version_is_not_talked_to(path, theirs):
+def test_other_version_is_refused(path, theirs):
     control.claim(path, theirs)
     with control.listen(path) as listener:
         control.connect(path, theirs).close()

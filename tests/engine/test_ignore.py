@@ -80,7 +80,7 @@ PATTERNS = st.lists(
 
 
 @given(PATTERNS, PATHS)
-def test_what_is_pruned_holds_nothing_that_is_kept(patterns, path):
+def test_pruned_directories_hold_no_kept_file(patterns, path):
     rules = Ignore(patterns)
     parts = path.split("/")
     for length in range(1, len(parts)):

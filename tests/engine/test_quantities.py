@@ -23,7 +23,7 @@ def test_sizes(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "k", "1x", "1kbb", "-1", "1 k b", "1zb", "nan", "inf", "1e400", "0x10", "1_0"])
-def test_no_sizes(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(QuantityError):
         size(text)
 
@@ -48,7 +48,7 @@ def test_durations(text: str, canonical: str) -> None:
         ("1s 2s", "unknown unit"), ("9999999999h", "out of range"), ("1" * 100 + "s", "out of range"),
     ],
 )  # fmt: skip
-def test_no_durations(text: str, message: str) -> None:
+def test_invalid_durations(text: str, message: str) -> None:
     with pytest.raises(QuantityError, match=message):
         nanoseconds(text)
 
@@ -64,7 +64,7 @@ def test_booleans(text: str, value: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "tru", " true", "0"])
-def test_no_booleans(text: str) -> None:
+def test_invalid_booleans(text: str) -> None:
     with pytest.raises(CastError):
         boolean(text)
 

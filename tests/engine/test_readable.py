@@ -52,7 +52,7 @@ def test_a_number_that_was_closed_by_others_and_comes_back_is_reported():
     run(work())
 
 
-def test_room_is_reported_until_it_is_no_more_wanted():
+def test_writability_is_reported_until_no_longer_wanted():
     async def work():
         ours, theirs = socket.socketpair()
         times = []

@@ -23,7 +23,7 @@ def test_no_new_privileges_as_gos_parse_bool(separator, value):
         "", "=", ":",
     ],
 )  # fmt: skip
-def test_what_means_nothing_is_refused(option):
+def test_meaningless_options_are_refused(option):
     _, ((index, reason),) = read(["seccomp=unconfined", option])
     assert index == 1 and repr(option) in reason
 

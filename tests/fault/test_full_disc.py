@@ -102,7 +102,7 @@ def test_everything_can_be_removed_at_once(project):
     assert os.stat(f"{project.own.state}/reserve").st_size == 8 << 20
 
 
-def test_what_cannot_start_again_is_not_stopped(project):
+def test_container_that_cannot_restart_is_not_stopped(project):
     """Another process fills the reserve as soon as we free it: nothing is stopped that could not be restarted."""
     project("kill", "greedy")
     os.truncate(f"{project.own.state}/reserve", 4 << 20)

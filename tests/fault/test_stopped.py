@@ -48,6 +48,6 @@ def _says_what_it_waits_for(waiting, stopped):
 
 
 @pytest.mark.parametrize("words", [("stop",), ("kill",), ("rm", "-f", "-s"), ("down",)])
-def test_what_ends_something_is_not_held_up(composer, stopped, words):
+def test_stop_and_kill_are_not_delayed(composer, stopped, words):
     assert f"The keeper of this project (pid {stopped}) was stopped. It was resumed" in composer(*words).err
     assert composer.ps() == {}

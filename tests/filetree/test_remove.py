@@ -28,7 +28,7 @@ def test_trees_of_any_depth_and_name_are_removed(root, few_descriptors, depth, n
     assert os.listdir(path) == []
 
 
-def test_what_is_not_there_is_no_error(root):
+def test_missing_tree_is_not_an_error(root):
     path, fd = root
     remove(f"{path}/missing/too")
     with pytest.raises(FileNotFoundError):

@@ -62,7 +62,7 @@ def test_a_commit_without_changes_makes_no_layer(images, image, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["app:1", "id"])
-def test_there_and_back(images, elsewhere, image, name):
+def test_round_trip(images, elsewhere, image, name):
     out = io.BytesIO()
     save(images, [image.id if name == "id" else name], out)
     out.seek(0)
@@ -247,6 +247,6 @@ def test_loading_may_be_the_first_thing_that_is_done(images, elsewhere, image, t
     assert [record.id for record in load_stream(elsewhere, out)] == [image.id]
 
 
-def test_what_is_no_archive_is_refused(elsewhere):
+def test_non_archives_are_refused(elsewhere):
     with pytest.raises(ImageError):
         load(elsewhere, io.BytesIO(b"nonsense" * 1000))

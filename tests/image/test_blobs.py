@@ -25,7 +25,7 @@ def test_a_blob_there_and_back(images):
     ("size", "content", "message"),
     [(5, b"jello", "has the digest"), (5, b"hell", "has 4 bytes"), (4, b"hello", "longer than the 4 bytes")],
 )
-def test_what_does_not_match_leaves_nothing(images, size, content, message):
+def test_blob_with_a_wrong_digest_is_discarded(images, size, content, message):
     with pytest.raises(Corrupt, match=message):
         write(images.blobs, digest_of(b"hello"), size, content)
     assert images.blobs.names() == []
@@ -38,7 +38,7 @@ def test_an_interrupted_writer_leaves_nothing(images):
     assert images.blobs.names() == []
 
 
-def test_a_restarted_writer_begins_anew(images):
+def test_restarted_writer_starts_over(images):
     with images.blobs.writer(digest_of(b"hello"), 5) as writer:
         writer.write(b"hex")
         writer.restart()

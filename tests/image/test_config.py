@@ -32,7 +32,7 @@ def blob(execution):
 
 
 @pytest.mark.parametrize("execution", [FULL, ImageConfig()])
-def test_there_and_back(execution):
+def test_round_trip(execution):
     assert config.execution(config.decode(blob(execution), "x")) == execution
 
 
@@ -70,7 +70,7 @@ def test_chain_ids_are_those_of_the_specification():
         b'{"architecture":"a","os":"linux","rootfs":{"type":"weird"}}',
     ],
 )
-def test_others_are_refused(text):
+def test_other_values_are_refused(text):
     with pytest.raises(ImageError):
         config.decode(text, "x")
 

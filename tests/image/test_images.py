@@ -160,7 +160,7 @@ def test_untagged_images_are_pruned(images):
     assert [record.tags for record in images.all()] == [("docker.io/library/app:latest",)]
 
 
-def test_a_draft_is_gone_unless_committed(images):
+def test_uncommitted_draft_is_removed(images):
     with pytest.raises(RuntimeError), images.layers.draft() as draft:
         os.mkdir(f"{draft.diff}/x")
         raise RuntimeError

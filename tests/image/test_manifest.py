@@ -77,7 +77,7 @@ def test_a_missing_platform_names_those_there_are():
         (b"[" * 100_000, "", ImageError),
     ],
 )
-def test_what_is_not_a_manifest_is_refused(body, media_type, error):
+def test_non_manifests_are_refused(body, media_type, error):
     with pytest.raises(error):
         manifest.parse(body, media_type, "x")
 

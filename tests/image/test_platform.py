@@ -26,7 +26,7 @@ def test_nothing_and_linux_mean_this_machine():
 
 
 @pytest.mark.parametrize("text", ["/", "linux/", "a/b/c/d", "plan9"])
-def test_others_are_refused(text):
+def test_other_values_are_refused(text):
     with pytest.raises(InvalidSpec):
         parse(text)
 
@@ -42,7 +42,7 @@ def test_others_are_refused(text):
         ("linux/arm64/v8", "linux/arm64", True),
     ],
 )
-def test_what_runs_where(machine, image, runs):
+def test_platforms_that_run_here(machine, image, runs):
     def split(text):
         return Platform(*text.split("/"))
 

@@ -59,7 +59,7 @@ def test_short_forms_are_normalised(text, full, familiar):
         "-a/b",
     ],
 )
-def test_others_are_refused(text):
+def test_other_values_are_refused(text):
     with pytest.raises(BadReference):
         parse(text)
 

@@ -92,7 +92,7 @@ def test_a_child_that_is_killed_is_reported(box):
         box.start(tty=True, resources=Resources(memory=4096 * 10))
 
 
-def test_the_last_words_of_a_child(tmp_path):
+def test_last_error_of_a_child_is_reported(tmp_path):
     """The output of an interpreter with a fatal error."""
     ours, theirs = setup.channel_pair()
     kept = os.dup(2)

@@ -35,7 +35,7 @@ def started(tmp_path):
         assert process.wait(60) == 0
 
 
-def test_it_waits_for_whoever_started_it(started):
+def test_keeper_waits_for_its_starter(started):
     """However slow that is: on a busy machine, a keeper once exited before its supervisor had loaded its modules."""
     process, path, ours = started
     pidfd = os.pidfd_open(process.pid)
@@ -45,7 +45,7 @@ def test_it_waits_for_whoever_started_it(started):
         ours.close()
 
 
-def test_it_leaves_when_whoever_started_it_has_gone(started):
+def test_keeper_exits_when_its_starter_is_gone(started):
     process, path, ours = started
     ours.close()
     assert process.wait(60) == 0

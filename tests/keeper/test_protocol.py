@@ -108,7 +108,7 @@ def test_garbage_is_a_value_error_or_waits_for_more(garbage):
         b'{"fds":true}',
     ],
 )
-def test_what_is_no_frame(body):
+def test_invalid_frames(body):
     with pair() as (sender, receiver):
         sender.sock.sendall(struct.pack(">I", len(body)) + body)
         with pytest.raises(ValueError):

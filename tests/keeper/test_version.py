@@ -51,7 +51,7 @@ def test_replaced_by_a_new_session(bench, version):
     bench(story)
 
 
-def test_a_command_does_not_talk_to_it(bench):
+def test_command_refuses_another_version(bench):
     async def story(bench):
         record = await bench.start("echo before; read x < /go")
         claims(bench, "0")
@@ -65,7 +65,7 @@ def test_a_command_does_not_talk_to_it(bench):
     bench(story)
 
 
-def test_a_newer_one_is_left_to_its_successor(bench):
+def test_newer_keeper_is_left_alone(bench):
     """A session that had a keeper finds one of another version: the program was upgraded meanwhile."""
 
     async def story(bench):

@@ -47,7 +47,7 @@ def test_replaced(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["${", "${}", "${ SET}", "${SET }", "${SET!x}", "${1}", "${UNSET:-a\nb}", "x ${A"])
-def test_no_template(text: str) -> None:
+def test_text_without_a_template(text: str) -> None:
     with pytest.raises(TemplateError) as error:
         substitute(text, KNOWN)
     assert not error.value.variable
@@ -86,7 +86,7 @@ def test_every_use_is_reported() -> None:
     }
 
 
-def test_nesting_has_an_end() -> None:
+def test_nesting_is_bounded() -> None:
     with pytest.raises(TemplateError, match="deeper"):
         substitute("${A:-" * 100 + "x" + "}" * 100, {})
 
@@ -106,7 +106,7 @@ def test_doubled_dollars_come_back(text: str) -> None:
     assert substitute(text.replace("$", "$$"), {}) == text
 
 
-def test_what_is_not_used_is_not_required() -> None:
+def test_unused_variables_are_not_required() -> None:
     known = {"SET": "value"}
     assert substitute("${SET:-${UNSET?inner}}${UNSET:+${UNSET?inner}}${SET:?${UNSET?inner}}", known) == "valuevalue"
     with pytest.raises(TemplateError, match="inner"):

@@ -95,7 +95,7 @@ def test_a_mutated_project_is_read_or_refused(folder: Path, text: str) -> None:
         ("services: {web: {image: x, ulimits: {a: {soft: x}}}}\n", "compose.yaml:1:42: services.web.ulimits.a.soft: "),
     ],
 )
-def test_found_once(folder: Path, text: str, message: str) -> None:
+def test_each_error_is_reported_with_its_place(folder: Path, text: str, message: str) -> None:
     file = folder / "compose.yaml"
     file.write_text(text)
     with pytest.raises(LoadError) as caught:

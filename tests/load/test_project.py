@@ -45,7 +45,7 @@ def test_a_name_needs_no_valid_project(tmp_path: Path, monkeypatch: pytest.Monke
     assert project_name(LoadOptions()) == "n"
 
 
-def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_compose_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NoFileError, match=r"no configuration file provided: not found\n  write compose.yaml here"):
         load_tree(LoadOptions())
@@ -146,7 +146,7 @@ def test_hostile_projects_are_refused_in_time(tmp_path: Path, text: str, message
 
 
 @pytest.mark.parametrize("path", ["oci://registry/x"])
-def test_files_of_registries_need_someone_who_reads_them(tmp_path: Path, path: str) -> None:
+def test_files_of_registries_need_an_artifact_reader(tmp_path: Path, path: str) -> None:
     for text in (f"include: ['{path}']\n", f"services: {{a: {{extends: {{file: '{path}', service: b}}}}}}\n"):
         with pytest.raises(LoadError, match="not supported here") as error:
             load(tmp_path, text)
@@ -155,7 +155,7 @@ def test_files_of_registries_need_someone_who_reads_them(tmp_path: Path, path: s
         load_tree(LoadOptions(files=(path,)))
 
 
-def test_a_pipe_that_a_file_names_is_not_waited_for(tmp_path: Path) -> None:
+def test_named_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(LoadError, match="not a regular file"):
         load(tmp_path, "include: [pipe]\n")
@@ -199,7 +199,7 @@ def test_secrets_of_an_included_project_have_its_own_environment(tmp_path: Path)
     assert load(tmp_path, text, environ={"PASSWORD": "outer"}).contents == {}
 
 
-def test_what_concerns_some_services_is_noted(tmp_path: Path) -> None:
+def test_errors_of_single_services_are_deferred(tmp_path: Path) -> None:
     text = "services: {a: {image: x, container_name: same}, b: {image: x, container_name: same}, c: {image: x, env_file: gone}}\n"
     with pytest.raises(LoadError, match="gone not found"):
         load(tmp_path, text)

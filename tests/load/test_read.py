@@ -152,7 +152,7 @@ def test_refused(text: str, message: str) -> None:
     assert refused(text) == message
 
 
-def test_bytes_that_are_no_text() -> None:
+def test_bytes_that_are_not_text() -> None:
     assert refused(b"a: b\nc: \xff\n") == "f.yaml:2:4: byte 0xff is not UTF-8 (invalid start byte)"
 
 
@@ -184,7 +184,7 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
         content.read_bytes(str(file))
 
 
-def test_what_a_file_names_must_be_a_file(tmp_path: Path) -> None:
+def test_referenced_paths_must_be_files(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="not a regular file"):
         content.read_bytes("/dev/zero", named=False)
     with pytest.raises(LoadError, match="is a directory"):

@@ -110,7 +110,7 @@ def test_disabled(tmp_path: Path, git: Git) -> None:
         load(tmp_path, SOURCE, COMPOSE_EXPERIMENTAL_GIT_REMOTE="no")
 
 
-def test_wishes_of_fetched_files(tmp_path: Path, git: Git) -> None:
+def test_host_access_of_fetched_files(tmp_path: Path, git: Git) -> None:
     found = load(tmp_path, f"{SOURCE}#trunk:deep/host.yaml")
     lines = wishes(found.tree, frozenset(found.inputs.fetched))["web"]
     words = ("is privileged", "joins the pid namespace of host", "mounts /etc (", "/out (", "reads /etc/shadow")
@@ -121,7 +121,7 @@ def test_wishes_of_fetched_files(tmp_path: Path, git: Git) -> None:
     assert not wishes(found.tree, frozenset(found.inputs.fetched))
 
 
-def test_the_repository_whose_hook_loads_it_stays(tmp_path: Path, git: Git) -> None:
+def test_loading_in_a_git_hook_does_not_touch_the_hooks_repository(tmp_path: Path, git: Git) -> None:
     """Git passes a hook its repository in variables (githooks(5)), which every other git command obeys too."""
     ours = tmp_path / "ours"
     subprocess.run(["git", "init", "-q", ours], check=True)

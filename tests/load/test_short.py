@@ -47,7 +47,7 @@ def test_ports(text: str, expected: list[dict[str, Any]]) -> None:
         ("host:80:80", "invalid IP"), ("-1", "invalid container port"), ("8٠", "invalid container port"),
     ],
 )  # fmt: skip
-def test_no_ports(text: str, message: str) -> None:
+def test_invalid_ports(text: str, message: str) -> None:
     with pytest.raises(ShortFormError, match=message):
         short.ports(text)
 
@@ -78,7 +78,7 @@ def test_volumes(text: str, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":/a", "ab::/b", "ab:/b:", "ab:cd:ef:gh", "::::"])
-def test_no_volumes(text: str) -> None:
+def test_invalid_volumes(text: str) -> None:
     with pytest.raises(ShortFormError):
         short.volume(text)
 
@@ -104,7 +104,7 @@ def test_command_lines(line: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("line", ["a 'b", 'a "b', "a\\", "a (b)", "a `b", "a $(b"])
-def test_no_command_lines(line: str) -> None:
+def test_invalid_command_lines(line: str) -> None:
     with pytest.raises(ShortFormError):
         split(line)
 

@@ -109,7 +109,7 @@ def test_all_faults_are_reported_in_line_order() -> None:
     assert [text.split(": ")[0] for text in found] == [f"compose.yaml:{line}:3" for line in (1, 4, 5, 6)]
 
 
-def test_more_faults_than_anybody_reads_are_counted() -> None:
+def test_further_faults_are_counted() -> None:
     found = messages({"services": {f"s{number}": None for number in range(100)}})
     assert len(found) == REPORTED + 1 and found[-1] == "… and 80 more problems"
 
@@ -162,5 +162,5 @@ def test_constraints(value: Any, message: str) -> None:
         service(ports=[{"host_ip": "::1"}, {"host_ip": "127.0.0.1"}, {"target": 1}], gpus=[{"count": 1}]),
     ],
 )
-def test_what_is_right_passes(value: Any) -> None:
+def test_valid_values_pass(value: Any) -> None:
     assert constrain(tree(value), CHECKS) == []

@@ -190,7 +190,7 @@ def test_a_slow_target_and_a_small_spool(bench, receive):
         ("fluentd", DeafForward, {"mode": "non-blocking", "max-buffer-size": "64k"}),
     ],
 )
-def test_a_target_that_takes_nothing(bench, receive, driver, kind, options):
+def test_target_that_never_reads(bench, receive, driver, kind, options):
     """In either mode the container does not wait for it, and no line is lost: more than the sockets can buffer."""
     receiver = receive(kind)
 

@@ -17,7 +17,7 @@ def test_bytes(text, number):
 
 
 @pytest.mark.parametrize("text", ["", "m", "1x", "1 2", "1,5m", "lots", None, True, []])
-def test_what_is_no_size(text):
+def test_invalid_sizes(text):
     with pytest.raises(ValueError, match="is not a valid size"):
         parse_bytes(text)
 
@@ -39,7 +39,7 @@ def test_durations(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "1 s", "1x", "1s2", None, True, []])
-def test_what_is_no_duration(text):
+def test_invalid_durations(text):
     with pytest.raises(ValueError, match="is not a valid duration"):
         parse_duration(text)
 
@@ -56,6 +56,6 @@ def test_modes(text, mode):
 
 
 @pytest.mark.parametrize("text", ["", "9", "rw", "010000", 4096, -1, None, True])
-def test_what_is_no_mode(text):
+def test_invalid_modes(text):
     with pytest.raises(ValueError, match="is not a valid file mode"):
         parse_mode(text)

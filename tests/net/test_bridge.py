@@ -46,7 +46,7 @@ def test_made_and_removed(store):
     assert links() == ["lo"] and rules() == [] and not rows(store, "networks") and not rows(store, "subnets")
 
 
-def test_made_twice_is_made_once(store):
+def test_creating_twice_creates_once(store):
     first = create(store)
     before = rules()
     assert create(store) == first and rules() == before
@@ -55,7 +55,7 @@ def test_made_twice_is_made_once(store):
     remove(store)
 
 
-def test_no_transaction_is_tried_in_vain(store, monkeypatch):
+def test_every_transaction_succeeds_at_once(store, monkeypatch):
     """Before the kernel reports that one has failed, it waits for RCU."""
     outcomes = []
     transact = netlink.Nfnetlink.transact
@@ -161,7 +161,7 @@ def test_a_bridge_of_the_users_stays(store):
     subprocess.run(["ip", "link", "delete", "mine"], check=True)
 
 
-def test_a_link_that_is_no_bridge(store):
+def test_link_that_is_not_a_bridge(store):
     with pytest.raises(InvalidSpec, match="the link lo exists but is not a bridge"):
         create(store, driver_opts={OPTION: "lo"})
     assert not rows(store, "networks")
@@ -304,7 +304,7 @@ def test_two_state_roots_leave_each_other_alone(store, tmp_path):
 
 
 @pytest.mark.parametrize("flush", ["nft flush ruleset", "nft flush table", "nft delete chain"])
-def test_the_sweep_takes_what_no_network_owns_and_puts_back_what_was_flushed(store, flush):
+def test_sweep_removes_unowned_and_restores_flushed_rules(store, flush):
     kept, lost = create(store, "kept"), create(store, "lost")
     before = [rule for rule in rules() if kept.id[:12] in rule]
     with store.transaction() as db:

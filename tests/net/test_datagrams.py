@@ -96,7 +96,7 @@ def test_a_flood_leaves_the_loop_its_turn(opened):
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def test_a_peer_that_has_gone_is_no_end(opened):
+def test_unreachable_peer_does_not_end_the_server(opened):
     async def main():
         datagrams = Datagrams()
         served, asker = opened()

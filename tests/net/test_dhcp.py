@@ -178,7 +178,7 @@ async def test_a_fixed_address_is_asked_for(store, wiring, spaces, server):
 
 
 @running
-async def test_nobody_answers(store, wiring, spaces, lan, monkeypatch):  # noqa: F811
+async def test_no_answer(store, wiring, spaces, lan, monkeypatch):  # noqa: F811
     monkeypatch.setattr(client, "_PAUSES", (0.05, 0.05))
     async with network(store):
         with pytest.raises(EngineError, match=r"DHCP on outside.*ETIMEDOUT"):
@@ -211,7 +211,7 @@ def test_values_of_a_lease():
 
 
 @given(st.binary(max_size=400), st.integers(0, 600))
-def test_what_is_malformed_is_nothing(noise, at):
+def test_malformed_packets_are_ignored(noise, at):
     whole = _framed(dhcp.ACK, options=b"\x33\x04\0\0\x0e\x10")
     for data in (noise, whole[:at] + noise, whole[:at]):
         answer = dhcp.read(data, 7, MAC)

@@ -60,13 +60,13 @@ def test_a_slow_answer_counts():
     assert [code for code, _ in asyncio.run(ask(slow, dead))] == [0, 0]
 
 
-def test_one_that_refuses_is_not_the_last_word():
+def test_refusal_of_one_server_is_not_final():
     refusing, alive = Resolver(code=5), Resolver()
     assert [code for code, _ in asyncio.run(ask(refusing, alive))] == [0, 0]
     assert [code for code, _ in asyncio.run(ask(Resolver(code=5), Resolver(code=2)))] == [5, 5]
 
 
-def test_nobody_answers(monkeypatch):
+def test_no_answer(monkeypatch):
     monkeypatch.setattr(dnsforward, "TIMEOUT", 0.1)
     assert [code for code, _ in asyncio.run(ask(Resolver(delay=None)))] == [None, None]
     assert asyncio.run(dnsforward.ask(["no-address"], QUERY, stream=False)) is None

@@ -79,7 +79,7 @@ async def test_rules_come_back_by_themselves(store, spaces, outside, how):  # no
 
 
 @running
-async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
+async def test_nothing_is_open_while_rules_are_restored(store, spaces, outside):  # noqa: F811
     """The table is removed and not restored: what was closed stays closed, because the guard remains."""
     inner, web, other = spaces(), spaces(), spaces()
     ports = [PortBinding(container_port=80, host_port="8080")]
@@ -190,7 +190,7 @@ async def test_no_bridge_listens_to_routers_or_routes_loopback_addresses(store):
 
 
 @running
-async def test_others_rules_are_asked_first(store, spaces, outside):  # noqa: F811
+async def test_foreign_rules_come_first(store, spaces, outside):  # noqa: F811
     """A rule in DOCKER-USER."""
     a = spaces()
     subprocess.run(

@@ -124,7 +124,7 @@ def test_without_firewalld_or_bus_other_means_are_used(bus):
 
 
 @pytest.mark.parametrize("answer", [b"", b"REJECTED\r\n", b"x" * 5000, b"OK 1\r\nl\2\0\1" + b"\xff" * 12])
-def test_a_bus_that_does_not_behave_is_no_bus(bus, answer):
+def test_misbehaving_bus_is_ignored(bus, answer):
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(bus)
     listener.listen()

@@ -143,7 +143,7 @@ async def test_a_removal_that_was_interrupted(store, off, monkeypatch):
 
 
 @running
-async def test_what_was_on_before_stays_on(store, second):
+async def test_forwarding_that_was_on_stays_on(store, second):
     setting("ipv4/ip_forward", "1")
     async with network(store), network(second):
         pass

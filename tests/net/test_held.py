@@ -6,7 +6,7 @@ from engine.net import held
 from engine.paths import Roots
 
 
-def test_the_last_holder_leaves_nothing(tmp_path):
+def test_last_holder_removes_the_lock_file(tmp_path):
     roots = Roots(str(tmp_path / "s"), str(tmp_path / "r"))
     assert not held.is_held(roots)
     first, second = held.hold(roots), held.hold(roots)

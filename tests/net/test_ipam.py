@@ -79,7 +79,7 @@ def test_the_gateway_is_the_first_of_the_range(store, pool, gateway):
     assert choose(store, pools=(pool,))[0].gateway == gateway
 
 
-def test_what_is_meant_for_others_is_avoided(store):
+def test_reserved_addresses_are_avoided(store):
     record = make(store, pools=(Pool(subnet="10.1.0.0/24"),))
     assert lease(store, record, "a", avoid=("10.1.0.2", "10.1.0.4"))[4] == "10.1.0.3"
     assert lease(store, record, "b", avoid=("10.1.0.2", "10.1.0.4"))[4] == "10.1.0.5"

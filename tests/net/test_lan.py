@@ -89,7 +89,7 @@ async def test_the_host_reaches_containers_when_asked_to(store, wiring, spaces, 
 
 
 @running
-async def test_no_port_is_published_where_the_way_out_is_the_lan(store, wiring, spaces, lan):
+async def test_ports_are_not_published_on_the_lan(store, wiring, spaces, lan):
     a = spaces()
     async with network(store):
         ports = [PortBinding(container_port=80, host_port="8080")]
@@ -203,5 +203,5 @@ async def test_a_parent_that_is_not_there(store):
     await removal.remove(store, "n")
 
 
-def test_a_record_of_before_is_a_bridge():
+def test_record_without_a_driver_is_a_bridge():
     assert not settings.is_lan(NetworkRecord(id="0" * 64, spec=NetworkSpec(name="n")))

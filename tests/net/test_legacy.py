@@ -63,7 +63,7 @@ async def test_rules_come_back_by_themselves(store, spaces, outside, chain, monk
 
 
 @running
-async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
+async def test_nothing_is_open_while_rules_are_restored(store, spaces, outside):  # noqa: F811
     """All rules are removed and not restored."""
     inner, web, other = spaces(), spaces(), spaces()
     async with (
@@ -87,7 +87,7 @@ async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
 
 
 @running
-async def test_the_administrators_chain_is_asked_first(store, spaces, outside):  # noqa: F811
+async def test_administrators_chain_comes_first(store, spaces, outside):  # noqa: F811
     a = spaces()
     subprocess.run(
         "iptables-legacy -N COMPOSER-USER; iptables-legacy -A COMPOSER-USER -p tcp --dport 81 -j DROP;"
@@ -103,7 +103,7 @@ async def test_the_administrators_chain_is_asked_first(store, spaces, outside): 
 
 
 @running
-async def test_a_table_of_ours_stays_in_use(store, monkeypatch):
+async def test_composers_table_stays_in_use(store, monkeypatch):
     """The host had no legacy tables when the network was created; listing them makes the kernel report some."""
     with monkeypatch.context() as patch:
         patch.setattr(probe, "legacy", lambda: False)

@@ -73,7 +73,7 @@ async def test_fifty_at_once(store, wiring, spaces):
 
 
 @running
-async def test_one_that_died_does_not_harm_the_others_of_its_moment(store, wiring, spaces):
+async def test_dead_container_does_not_affect_its_batch(store, wiring, spaces):
     dead, alive = spaces(), spaces()
     async with network(store):
         plans = [wiring.lease(space.id, [Attachment(network="n")]) for space in (dead, alive)]
@@ -91,7 +91,7 @@ async def test_one_that_died_does_not_harm_the_others_of_its_moment(store, wirin
 
 
 @running
-async def test_a_restart_before_the_kernel_has_buried_the_last_life(store, wiring, spaces):
+async def test_restart_before_the_kernel_has_removed_the_old_links(store, wiring, spaces):
     first, second = spaces(), spaces()
     second.id = first.id
     async with network(store):
@@ -103,7 +103,7 @@ async def test_a_restart_before_the_kernel_has_buried_the_last_life(store, wirin
 
 
 @running
-async def test_networks_are_apart(store, wiring, spaces):
+async def test_networks_are_isolated(store, wiring, spaces):
     a, b, both = spaces(), spaces(), spaces()
     async with (
         network(store, "front"),
@@ -161,7 +161,7 @@ def outside(spaces):
 
 
 @running
-async def test_the_way_out_is_masqueraded_and_the_way_in_is_closed(store, wiring, spaces, outside):
+async def test_outgoing_is_masqueraded_and_incoming_closed(store, wiring, spaces, outside):
     a = spaces()
     async with network(store), connected(wiring, a, Attachment(network="n")) as ((end,), _):
         assert reaches(a, "203.0.113.2", 80, outside.listen(80)) == "203.0.113.1"
@@ -302,7 +302,7 @@ async def test_containers_that_may_not_talk(store, wiring, spaces, outside):
 
 
 @running
-async def test_what_an_attachment_says(store, wiring, spaces):
+async def test_attachment_options(store, wiring, spaces):
     a = spaces()
     wanted = Attachment(
         network="n",
@@ -345,7 +345,7 @@ async def test_names_and_sizes_of_links(store, wiring, spaces):
     ],
 )
 @running
-async def test_refusals_lease_nothing(store, wiring, fields, error, complaint):
+async def test_refused_attachments_lease_no_address(store, wiring, fields, error, complaint):
     async with network(store):
         with pytest.raises(error, match=complaint):
             wiring.lease("c" * 64, [Attachment(network="n"), Attachment(**{"network": "n", "priority": -1, **fields})])
@@ -406,7 +406,7 @@ async def test_the_next_supervisor_takes_over(store, wiring, spaces, outside):
 
 
 @running
-async def test_the_sweep_takes_what_a_dead_container_had(store, wiring, spaces):
+async def test_sweep_releases_resources_of_dead_containers(store, wiring, spaces):
     a = spaces()
     async with network(store):
         plans = wiring.lease(a.id, [Attachment(network="n")])

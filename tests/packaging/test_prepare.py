@@ -12,7 +12,7 @@ import pytest
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "prepare"
 
 
-def test_what_is_there_is_found_every_time(tmp_path):
+def test_present_packages_are_found(tmp_path):
     """`ldconfig -p | grep -q` was answered by the writer's SIGPIPE now and then: a pipe with two readings of its end."""
     have = re.search(r"^have\(\) \{.*?^\}", SCRIPT.read_text(), re.M | re.S)[0]
     script = f"set -euo pipefail\n{have}\nfor _ in {{1..100}}; do have libseccomp.so.2; have sh; ! have no.so.0; done"

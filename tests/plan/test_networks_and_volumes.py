@@ -158,7 +158,7 @@ def test_a_chain_that_drops_is_named():
     assert "inet admin fw" in warning and "cmp-*" in warning
 
 
-def test_a_link_that_somebody_removed_is_repaired():
+def test_removed_link_is_repaired():
     changes = ({"p_n": "its bridge is gone"}, {})
     found = forwarding(desired(), True, "", changes=changes)
     assert [str(one) for one in found.operations] == ["create network p_n: its bridge is gone"]

@@ -36,12 +36,12 @@ def ordered(changes, *, starts=(), stops=(), recreated=()):
     return plan
 
 
-def test_who_gives_up_an_address_goes_first():
+def test_container_that_gives_up_an_address_changes_first():
     assert planned({"a": ("1", "2"), "b": ("2", "3"), "c": ("3", "")}) == {"a": {"b"}, "b": {"c"}, "c": set()}
     assert planned({"a": ("", "2"), "b": ("2", "")}, starts=("a",)) == {"a": {"b"}, "b": set()}
 
 
-def test_who_keeps_its_address_is_not_waited_for():
+def test_kept_address_is_not_waited_for():
     assert planned({"a": ("1", "2"), "b": ("2", "2")}) == {"a": set(), "b": set()}
 
 

@@ -39,7 +39,7 @@ def test_after_any_operation_the_next_up_comes_to_the_same_end(world, count):
 
 
 @pytest.mark.parametrize("action", ["start", "restart"])
-def test_a_container_whose_predecessor_is_gone_takes_its_name(world, action):
+def test_container_takes_the_name_of_its_removed_predecessor(world, action):
     desired = desired_of(CHANGED)
     world.carry_out(up(world, desired), desired, 3)
     assert [record.spec.name for record in world.containers] == [temporary_name("000000000001", "demo-web-1")]
@@ -61,7 +61,7 @@ def test_each_operation_is_one_step(world):
     assert kinds == [f"{verb} container" for verb in ("create", "stop", "remove", "rename", "start")]
 
 
-def test_what_looks_like_it_and_has_run_is_left_alone(world):
+def test_container_that_has_run_is_left_alone(world):
     desired = desired_of(TREE)
     name = temporary_name("f" * 64, "demo-web-2")
     world.add(desired, "web", 2, name, status=Status.RUNNING, started_at=1.0)
@@ -71,7 +71,7 @@ def test_what_looks_like_it_and_has_run_is_left_alone(world):
     assert {record.spec.name for record in snapshot.containers} == {"demo-web-1", name}
 
 
-def test_the_new_one_goes_while_the_old_one_is_there(world):
+def test_unfinished_replacement_is_removed(world):
     desired = desired_of(CHANGED)
     world.carry_out(up(world, desired), desired, 1)
     plan = Plan()

@@ -112,7 +112,7 @@ def test_an_old_registry_gets_oci_1_0(registry, images, status):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_who_may_not_publish_is_told_so(registry, images, status):
+def test_publishing_without_permission_is_explained(registry, images, status):
     registry.refuses = staticmethod(lambda body: status)
     with pytest.raises(RegistryError, match="denied"):
         send(registry, images)
@@ -156,7 +156,7 @@ def test_hostile_content(registry, images):
         read(registry)
 
 
-def test_what_is_no_such_artifact(registry, images):
+def test_other_artifacts_are_refused(registry, images):
     send(registry, images)
     body = json.loads(registry.manifests["1"])
     registry.manifests["1"] = json.dumps({**body, "artifactType": "application/x"}).encode()

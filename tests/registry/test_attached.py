@@ -19,7 +19,7 @@ EXTRAS = Attached(
 )
 
 
-def test_they_stay_with_the_image(start_registry, images, other_images, make):
+def test_attestations_stay_with_the_image(start_registry, images, other_images, make):
     host = start_registry()
     name = f"{host}/team/app:1"
     pushed = make(images, name, a=b"x")

@@ -43,7 +43,7 @@ def test_a_registry_has_its_compression(start_registry, images, make, monkeypatc
     assert described(name)[0].media_type.endswith(f"+{kind}")
 
 
-def test_what_is_no_compression(start_registry, images, make, monkeypatch, tmp_path):
+def test_invalid_compression(start_registry, images, make, monkeypatch, tmp_path):
     host = start_registry()
     name = f"{host}/team/app:1"
     make(images, name, a=b"x")
@@ -82,7 +82,7 @@ NOTES = {
 
 
 @pytest.mark.parametrize(("kind", "form"), [("zstd", chunked), ("gzip", estargz)])
-def test_formats_for_partial_pulls_stay(start_registry, images, other_images, make, kind, form):
+def test_formats_for_partial_pulls_are_kept(start_registry, images, other_images, make, kind, form):
     import zlib
 
     host = start_registry()

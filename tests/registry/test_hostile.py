@@ -147,7 +147,7 @@ def test_a_bomb(serve, handler, images, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["garbage", "escape"], indirect=True)
-def test_a_layer_that_is_no_archive_or_hostile(serve, handler, images):
+def test_invalid_or_hostile_layer(serve, handler, images):
     pull_fails(images, serve(handler), Corrupt, "not a tar archive|points outside the root")
 
 
@@ -292,7 +292,7 @@ def test_an_index_in_an_index(serve, handler, images, content, depth):
         registry.pull(f"{serve(Nested)}/app:1", images=images)
 
 
-def test_redirects_do_not_take_credentials_along(serve, handler, images, content, tmp_path, monkeypatch):
+def test_redirects_do_not_carry_credentials(serve, handler, images, content, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     seen = []
 
@@ -486,7 +486,7 @@ def test_an_encoding_that_is_a_bomb(serve, handler, images, content):
 
 
 @pytest.mark.parametrize("target", ["http://[", "http://host:port/", "http://host:99999/"])
-def test_addresses_that_are_none(serve, handler, images, target):
+def test_invalid_addresses(serve, handler, images, target):
     """In a redirect, and in the realm of a challenge."""
 
     class Redirects(handler):
@@ -502,7 +502,7 @@ def test_addresses_that_are_none(serve, handler, images, target):
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b"{", b'{"tags": 7}', b'{"name": "app"}', b'{"tags": [1, null]}'])
-def test_a_list_of_tags_that_is_none(serve, handler, body):
+def test_invalid_list_of_tags(serve, handler, body):
     class Tags(handler):
         def do_GET(self):
             self.answer(body, headers={"Link": '<http://[>; rel="next"'})

@@ -138,7 +138,7 @@ def test_an_empty_index(serve, handler, images):
     pull_fails(images, serve(Empty), NotFound, "platform")
 
 
-def test_attestations_that_cannot_be_had(serve, handler, images, content):
+def test_unreachable_attestations(serve, handler, images, content):
     """The image is valid without them."""
     body = content.manifest
     about = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": digest(body)}

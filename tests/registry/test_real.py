@@ -19,7 +19,7 @@ def log_in(password="secret", host="localhost:5000"):
         json.dump({"auths": {host: {"auth": auth}}}, file)
 
 
-def test_there_and_back(start_registry, images, other_images, make):
+def test_round_trip(start_registry, images, other_images, make):
     host = start_registry()
     pushed = make(images, f"{host}/team/app:1", a=b"x" * 100_000)
     events = []
@@ -91,7 +91,7 @@ def test_many_layers(start_registry, images, other_images, make):
     assert other_images.chain(pulled.id) == images.chain(record.id)
 
 
-def test_what_is_not_there(start_registry, images):
+def test_missing_content(start_registry, images):
     host = start_registry()
     with pytest.raises(NotFound, match=r"no such image: localhost:5000/app:2\n.*manifest unknown"):
         registry.pull(f"{host}/app:2", images=images)

@@ -16,7 +16,7 @@ def file(tmp_path, monkeypatch):
     return path
 
 
-def test_a_mirror_is_asked_first_and_a_dead_one_passed_over(start_registry, make, images, other_images, file):
+def test_mirrors_come_first_and_dead_ones_are_skipped(start_registry, make, images, other_images, file):
     host = start_registry()
     record = make(images, f"{host}/hub/library/app:1", file=b"x")
     registry.push(f"{host}/hub/library/app:1", images=images)

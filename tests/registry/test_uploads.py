@@ -176,7 +176,7 @@ def test_an_upload_that_is_forgotten_begins_again(pushed, handler, in_chunks):
     whole(Forgetful)
 
 
-def test_a_server_that_takes_nothing_is_given_up(pushed, handler, in_chunks):
+def test_push_gives_up_on_a_server_that_never_reads(pushed, handler, in_chunks):
     class Deaf(handler):
         def do_PATCH(self):
             self.answer(503)
@@ -203,7 +203,7 @@ def test_an_upload_elsewhere_gets_no_credentials(serve, pushed, handler, monkeyp
     assert {sent for _, sent in handler.seen} == {""}
 
 
-def test_an_upload_may_not_leave_https():
+def test_upload_may_not_leave_https():
     transport = Transport("registry.example.com")
     with pytest.raises(RegistryError, match="not https: refused"):
         transport.check_scheme("http://registry.example.com/v2/app/blobs/uploads/1", "wants the upload to go to")

@@ -160,7 +160,7 @@ def test_standard_streams(user):
     assert [(s.st_mode, s.st_uid) for s in before] == [(s.st_mode, s.st_uid) for s in after]
 
 
-def test_what_cannot_be_had_is_said(user):
+def test_missing_helpers_are_named(user):
     user.write(
         compose="""
 services:
@@ -193,7 +193,7 @@ services:
         user("up", "--exit-code-from", service, service)
 
 
-def test_the_keeping_process_may_be_killed(user):
+def test_namespace_process_may_be_killed(user):
     user.write(compose=WEB)
     user("up", "-d")
     hostname = user("exec", "web", "hostname").out

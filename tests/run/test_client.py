@@ -92,14 +92,14 @@ def test_a_stopped_supervisor_is_named(roots, monkeypatch):
     assert end == End()
 
 
-def test_but_not_for_ever(roots):
+def test_stopped_supervisor_is_not_waited_for_forever(roots):
     scripted = Scripted(roots, *[[]] * clients.ATTEMPTS)
     with pytest.raises(SupervisorLost, match="died 4 times"):
         list(Client(roots, "p", {}).perform(REQUEST))
     scripted.thread.join()
 
 
-def test_what_another_release_has_started_meanwhile_is_left_alone(roots):
+def test_supervisor_of_another_release_is_left_alone(roots):
     scripted = Scripted(roots, [Note("one")])
     events = Client(roots, "p", {}).perform(REQUEST)
     assert next(events) == Note("one")

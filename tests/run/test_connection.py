@@ -29,7 +29,7 @@ def texts(sock, count):
     return found
 
 
-def test_events_go_out_while_the_teller_waits(ends):
+def test_events_are_sent_while_the_producer_waits(ends):
     ours, theirs = ends
 
     async def main():

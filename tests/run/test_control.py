@@ -32,7 +32,7 @@ def test_only_one(path):
 
 
 @pytest.mark.parametrize("end", ["os._exit(9)", "own.close(); os._exit(9)"], ids=["killed", "killed while it left"])
-def test_a_killed_one_left_no_good_order(path, end):
+def test_unclean_end_is_noticed(path, end):
     run(f"own = Control.open({path!r}); {end}")
     assert len(os.listdir(os.path.dirname(path))) == 2
     own = Control.open(path)

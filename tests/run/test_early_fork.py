@@ -66,7 +66,7 @@ def test_the_fork_ends_with_a_command_that_needs_no_supervisor(killed):
         assert process.wait(60) == (-signal.SIGKILL if killed else 0)
 
 
-def test_a_fork_that_is_dismissed_is_no_more():
+def test_dismissed_fork_exits():
     with python(IDLE.format(then="fork.dismiss(); print(os.path.exists(f'/proc/{fork._pid}'))")) as process:
         output, _ = process.communicate(timeout=60)
     assert output.split()[1] == b"False"
@@ -88,7 +88,7 @@ except OSError as error:
     assert output.split()[1] in (b"BrokenPipeError", b"ConnectionResetError")
 
 
-def test_what_it_loads_is_not_heavy():
+def test_early_fork_loads_no_heavy_modules():
     text = """
 import importlib, sys
 from composer.run.early_fork import MODULES

@@ -228,7 +228,7 @@ def test_recreation():
     assert [record.spec.name for record in project.changes.containers()] == ["p-a-1"]
 
 
-def test_recreation_keeps_anonymous_volumes_unless_told_otherwise():
+def test_recreation_keeps_anonymous_volumes_by_default():
     project = Project(service("a", mounts=(Mount(type="volume", target="/data"),)))
     project.up()
     first = project.changes.named("p-a-1")
@@ -305,7 +305,7 @@ def test_down_stops_dependants_first():
     assert project.changes.containers() == []
 
 
-def test_cancelled_it_finishes_what_has_begun():
+def test_cancelled_executor_finishes_begun_operations():
     project = Project(service("a"), service("b", "a"))
 
     async def main():
@@ -317,7 +317,7 @@ def test_cancelled_it_finishes_what_has_begun():
     assert "start p-b-1" not in project.changes.log
 
 
-def test_cancelled_it_ends_though_an_operation_swallows_that():
+def test_cancelled_executor_ends_despite_a_swallowed_cancellation():
     project = Project(service("a"))
     project.up()
     swallowed = []

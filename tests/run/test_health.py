@@ -18,7 +18,7 @@ def probe(code, at=0.0):
     return Probe(start=at, end=at, exit_code=code)
 
 
-def test_the_service_says_more_than_the_image():
+def test_service_overrides_the_images_healthcheck():
     image = Healthcheck(test=("CMD", "image"), interval=7.0, retries=9)
     assert check_of(None, image) == Check(test=("CMD", "image"), interval=7.0, retries=9)
     own = Healthcheck(interval=1.0)
@@ -40,7 +40,7 @@ def test_zero_means_the_default():
     assert check == Check(test=("CMD", "x"))
 
 
-def test_what_an_image_may_not_say_means_the_default():
+def test_invalid_healthcheck_of_an_image_means_the_default():
     wrong = Healthcheck(
         test=("CMD", "x"), interval=-5e-9, timeout=1e-6, retries=-1, start_period=-1.0, start_interval=-2.0
     )

@@ -137,7 +137,7 @@ def test_probing_ends_with_the_container_and_begins_with_its_restart(play):
     play(main)
 
 
-def test_a_defect_that_one_container_shows_leaves_the_others_alone(play):
+def test_fault_in_one_container_does_not_affect_others(play):
     async def main(scene):
         check = Healthcheck(test=("CMD", "x"), interval=1.0, retries=1)
         scene.changes.probes["p-bad-1"] = [0]

@@ -100,7 +100,7 @@ def test_a_build_step_is_confined(host, tmp_path):
 
 
 @with_apparmor
-def test_what_is_asked_for_holds(host, tmp_path):
+def test_requested_profile_is_applied(host, tmp_path):
     subprocess.run(["apparmor_parser", "--replace", "--skip-cache"], input=OTHER, text=True, check=True)
     other = {"security_opt": ("apparmor=composer-test-other",)}
     assert host.shell(LABEL, **other).out.strip() == "composer-test-other (enforce)"
@@ -127,14 +127,14 @@ def test_what_is_asked_for_holds(host, tmp_path):
         "echo exec unconfined > /proc/self/attr/exec",
     ],
 )
-def test_it_holds_where_nothing_else_does(host, attack):
+def test_profile_holds_without_other_protection(host, attack):
     """All capabilities, no filter, nothing masked: only the profile protects the machine."""
     open_ = {"cap_add": ("ALL",), "security_opt": ("seccomp=unconfined", "systempaths=unconfined")}
     assert host.shell(f"mkdir -p /mnt; {attack}", **open_).code != 0
 
 
 @with_apparmor
-def test_what_programs_do_is_allowed(host):
+def test_ordinary_programs_are_allowed(host):
     """Signals, their own /proc, files, sockets; and signals from outside."""
     script = """set -e
 sleep 100 & kill $!; wait $! || true

@@ -95,7 +95,7 @@ print(json.dumps(sorted(found)), flush=True)
 
 
 @pytest.mark.parametrize("capabilities", [(), ("SYS_PTRACE",)], ids=["default", "ptrace"])
-def test_looking_at_who_enters(host, marker, capabilities):
+def test_inspecting_an_entering_process(host, marker, capabilities):
     """CVE-2019-5736 and CVE-2016-9962: the process that is about to execute a program inside is inspected just
     before."""
     status = os.stat(os.path.realpath(sys.executable))
@@ -144,7 +144,7 @@ print(json.dumps([seen > 0, sorted(found)]), flush=True)
 
 
 @pytest.mark.parametrize("user", ["", "1000"])
-def test_tracing_who_enters(host, user):
+def test_tracing_an_entering_process(host, user):
     """With SYS_PTRACE a process can be stopped just before it executes the program: it then has no more privileges."""
     words = ("/usr/bin/python3", "-I", "-S", "-c", SEIZE)
     watcher = host.start(*words, mounts=PYTHON, cap_add=("SYS_PTRACE",))
@@ -196,7 +196,7 @@ print(json.dumps([bool(seen), sorted(found)]), flush=True)
 """
 
 
-def test_looking_at_who_starts(host):
+def test_inspecting_a_starting_process(host):
     """A container that sees the host's processes also sees those that carry out scripts, with the host's root directory
     and privileges."""
     watcher = host.start("/usr/bin/python3", "-I", "-S", "-c", SEE, mounts=PYTHON, pid_mode="host")
@@ -223,7 +223,7 @@ def test_runtime_is_not_replaced(host):
     assert "the keeper" not in found.out
 
 
-def test_a_program_of_ours_says_what_it_is(host):
+def test_executing_composers_own_programs_fails_clearly(host):
     """Where /proc leads to a program of ours, executing it fails with a clear error and the exit code of a missing
     program."""
     for command in (("/proc/self/exe",), ("/proc/1/exe", "5")):
@@ -303,7 +303,7 @@ def test_null_is_verified(host):
         host.run("cat", "/proc/keys", mounts=(Mount(type="volume", source=volume, target="/dev"),))
 
 
-def test_console_that_leads_elsewhere(host):
+def test_console_that_is_a_link(host):
     """CVE-2025-52565: /dev/console as a link, so that the terminal is mounted over what protects /proc."""
     volume = host.volume()
     data = f"{host.roots.volumes}/{volume}/_data"
@@ -434,7 +434,7 @@ def test_copying_while_a_link_is_swapped(host, marker, swapped):
             os.close(out)
 
 
-def test_networks_are_apart(host):
+def test_networks_are_isolated(host):
     """Without a network in common, neither loopback nor the host's sockets can be reached."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -122,7 +122,7 @@ def comm(pid):
     [{}, {"sysctls": {"kernel.shm_rmid_forced": "1"}}, {"userns_mode": "private"}],
     ids=["script", "fork", "userns"],
 )
-def test_files_of_ours_do_not_fill_memory(host, way):
+def test_composers_files_do_not_fill_memory(host, way):
     """/etc/hosts is in memory, and the container's root may write to it."""
     script = """
     for name in hosts hostname resolv.conf; do
@@ -136,7 +136,7 @@ def test_files_of_ours_do_not_fill_memory(host, way):
     assert int(found[0]) < 3 * 5 << 20
 
 
-def test_no_descriptor_of_ours(host):
+def test_no_descriptor_of_composer(host):
     """The keeper has sockets, logs, FIFOs, other containers' … open; a program has only three descriptors
     (CVE-2024-21626)."""
     other = host.sleep()
@@ -151,7 +151,7 @@ def test_no_descriptor_of_ours(host):
     assert not [path for path in seen[:-3] if not re.match(r"(pipe|/dev/null|/proc/\d+/fd|\d+$)", path)]
 
 
-def test_environment_is_not_ours(host, monkeypatch):
+def test_environment_of_composer_is_hidden(host, monkeypatch):
     monkeypatch.setenv("SECRET_OF_THE_HOST", "x")
     names = {line.partition("=")[0] for line in host.run("env").out.splitlines()}
     assert names == {"PATH", "HOSTNAME", "HOME"}
@@ -169,7 +169,7 @@ def test_namespaces(host):
 
 
 @pytest.mark.parametrize("init", [False, True])
-def test_no_network_but_itself(host, init):
+def test_no_network_but_loopback(host, init):
     """With `network_mode: none` a program still reaches what listens in its own container."""
     found = host.run("ping", "-c", "1", "-W", "5", "127.0.0.1", network_mode="none", init=init)
     assert found.code == 0, found.out
@@ -215,7 +215,7 @@ def test_sysctls_of_the_host_are_refused(host):
     assert host.run("cat", "/proc/sys/net/ipv4/ip_forward", sysctls={"net.ipv4.ip_forward": "1"}).out == "1\n"
 
 
-def test_sysctl_names_lead_nowhere(host):
+def test_sysctl_names_cannot_escape(host):
     from engine.errors import EngineError
 
     with pytest.raises(EngineError):
@@ -283,7 +283,7 @@ finally:
 """
 
 
-def test_whoever_started_us_does_not_show(roots):
+def test_caller_is_not_visible(roots):
     """Containers do not inherit niceness, processors, umask, address layout … from the first command."""
     done = subprocess.run(
         [sys.executable, "-c", ODD, roots.state, roots.run], capture_output=True, text=True, timeout=60

@@ -77,13 +77,13 @@ FIRST = (("config",), ("ps",), ("ls",), ("volumes",), ("up",))
 
 
 @pytest.mark.parametrize("words", FIRST, ids=" ".join)
-def test_whichever_command_comes_first(command, words):
+def test_first_command_creates_private_roots(command, words):
     command(*words, check=False)
     for root in (command.own.state, command.own.run):
         assert not os.path.exists(root) or open_to_others(root) == []
 
 
-def test_a_whole_life(command, busybox_rootfs):
+def test_life_of_a_project(command, busybox_rootfs):
     """Roots that an administrator created with any mode are closed; so are the files of an older version."""
     for root in (command.own.state, command.own.run, command.own.groups, command.own.blobs):
         os.makedirs(root, exist_ok=True)

@@ -105,7 +105,7 @@ def test_only_the_projects_objects_exist(narrow, container):
     assert since is None or container not in json.dumps(since)
 
 
-def test_processes_of_others_do_not_pass_for_the_containers(narrow, reading):
+def test_foreign_processes_are_not_listed_as_the_containers(narrow, reading):
     """Columns can be renamed, and columns with spaces or without a title shift others under PID."""
     for api in (narrow, reading):
         name = api.get("/containers/json")[0]["Names"][0]
@@ -180,7 +180,7 @@ def test_no_container_reaches_what_is_not_the_projects(narrow):
     assert len(narrow.get("/containers/json?all=1")) == 1
 
 
-def test_what_else_could_lead_out(narrow, container):
+def test_other_ways_out(narrow, container):
     volume = {"Name": "way-out", "DriverOpts": {"type": "none", "o": "bind", "device": "/"}}
     assert narrow.refused("POST", "/volumes/create", volume)[0] == 403
     network = {"Name": "way-out", "Options": {"com.docker.network.bridge.name": "docker0"}}
@@ -272,7 +272,7 @@ def connected_as(user, path):
     return answer
 
 
-def test_a_header_of_credentials_that_is_none_is_the_clients_mistake(api):
+def test_malformed_credentials_are_a_bad_request(api):
     for text in ("%%%", base64.urlsafe_b64encode(b"{").decode(), base64.urlsafe_b64encode(b"[1]").decode()):
         connection = api.raw(
             "POST", "/images/create?fromImage=localhost:1/x&tag=1", {}, headers={"X-Registry-Auth": text}

@@ -73,7 +73,7 @@ def test_a_client_that_goes_before_the_start(api, make):
     assert api.raw("GET", "/containers/api-gone/logs?stdout=1")[2] == b"\x01\0\0\0" + size + b"x\n"
 
 
-def test_the_end_is_told_when_the_last_output_has_been_read(api, make):
+def test_exit_is_reported_after_the_last_output(api, make):
     """A client that reads slowly, and disconnects when it learns of the exit, has received everything."""
     make("sh", "-c", "head -c 3000000 /dev/zero", name="api-large")
     stream = Stream(api, "/containers/api-large/attach?stream=1&stdout=1")

@@ -189,7 +189,7 @@ def test_a_step_has_the_clients_ssh_agent(api):
     api("DELETE", "/images/made/ssh")
 
 
-def test_what_is_said_to_the_agents_socket_reaches_the_client(tmp_path):
+def test_data_for_the_agents_socket_reaches_the_client(tmp_path):
     client, path = Receiver(b""), f"{tmp_path}/agent"
 
     async def talk():

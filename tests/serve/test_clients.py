@@ -38,7 +38,7 @@ def test_200_clients_at_once(api):
         assert sum(own) <= 40 * 1024
 
 
-def test_20_slow_clients_hold_up_nobody(api):
+def test_slow_clients_delay_no_other(api):
     """Some never read, some send a byte now and then, some stop in the middle of an upload."""
     with sockets(api, SLOW) as clients:
         for number, client in enumerate(clients):
@@ -62,7 +62,7 @@ def test_20_slow_clients_hold_up_nobody(api):
     assert api.raw("GET", "/_ping")[2] == b"OK"
 
 
-def test_clients_that_wait_for_threads_hold_up_nobody_and_leave_no_descriptors(api):
+def test_clients_waiting_for_threads_delay_no_other(api):
     """More uploads than the default number of threads, of which each occupies one."""
     with sockets(api, 1) as (client,):
         pid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]

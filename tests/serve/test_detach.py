@@ -32,7 +32,7 @@ def test_sequences(text, expected):
 
 
 @pytest.mark.parametrize("text", ["ctrl-1", "ctrl-P", "ab", ",", "ctrl-", "del", "ö"])
-def test_what_is_no_sequence(text):
+def test_invalid_detach_keys(text):
     with pytest.raises(BadRequest):
         sequence(text)
 

@@ -51,7 +51,7 @@ def test_every_operation_has_a_handler(method, path):
 
 
 @pytest.mark.parametrize("noun", SWARM)
-def test_a_swarms_operations_are_answered(noun):
+def test_swarm_operations_have_a_handler(noun):
     assert f"`{noun}`" in DOCUMENT
     for method, path in (("GET", noun), ("GET", f"{noun}/x"), ("POST", f"{noun}/x/update"), ("DELETE", f"{noun}/x")):
         assert find(request(method, path)).startswith("swarm.")
@@ -63,7 +63,7 @@ def test_every_route_is_described():
         assert (method, filled(path)) in known or path.startswith(SWARM), (method, path)
 
 
-def test_what_nobody_serves_is_not_found():
+def test_unknown_routes_are_not_found():
     with pytest.raises(HTTPError) as error:
         find(request("GET", "/nonsense"))
     assert error.value.status == 404

@@ -86,7 +86,7 @@ def test_events_begin_with_headers_and_come_at_once(api):
         assert '"Action":"destroy"' in sock.recv(4096).decode()
 
 
-def test_a_time_that_is_none(api):
+def test_invalid_time(api):
     assert api.refused("GET", "/events?since=nonsense") == (
         400, 'failed to parse value as time or duration: "nonsense"'
     )  # fmt: skip

@@ -163,7 +163,7 @@ def test_an_unknown_user_is_refused_before_the_start(running, user, missing):
     assert running.refused("POST", "/containers/api-exec/exec", body) == (400, missing)
 
 
-def test_a_user_that_is_gone_at_the_start(running):
+def test_user_removed_before_the_start(running):
     Stream(running, f"/exec/{make_exec(running, 'sh', '-c', 'echo brief:x:70:70::/: >> /etc/passwd')}/start").rest()
     one, two = (make_exec(running, "true", User="brief") for _ in range(2))
     Stream(running, f"/exec/{make_exec(running, 'sed', '-i', '/^brief:/d', '/etc/passwd')}/start").rest()

@@ -54,7 +54,7 @@ def test_the_restart_policy_counts_from_the_next_end(api, running):
     assert api.get(f"/containers/{running}/json")["HostConfig"]["RestartPolicy"] == policy
 
 
-def test_what_cannot_be_is_refused_and_changes_nothing(api, running):
+def test_impossible_changes_are_refused(api, running):
     before = api.get(f"/containers/{running}/json")["HostConfig"]
     for body, status, words in (
         ({"Memory": MEBIBYTE}, 400, "Minimum memory limit allowed is 6MB"),

@@ -37,7 +37,7 @@ def test_running_stopped_and_created_ones_are_taken_over(box, successor):
     assert box.wait(created) == 0
 
 
-def test_an_end_that_nobody_saw_is_known(box):
+def test_unobserved_exit_is_known(box):
     other = box.start("sh", "-c", "while ! [ -e /go ]; do sleep 0.01; done; exit 9")
     box.do(box.session.close())
     pidfd = os.pidfd_open(other.state.pid)

@@ -85,7 +85,7 @@ def test_a_supervisor_that_comes_later(box, host):
     shows(box, record, "192.0.2.3")
 
 
-def test_a_file_that_is_another(box, host):
+def test_replaced_file(box, host):
     """A container must not make us write to a file of its choice."""
     record, ours = box.start(network_mode="host", privileged=True), box.start(network_mode="host")
     box.inside(record, "umount /etc/resolv.conf; rm -f /etc/resolv.conf; echo nameserver 192.0.2.1 > /tmp/f")

@@ -55,7 +55,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("volumes", "message"), REFUSED)
-def test_volumes_where_none_can_be(box, image, volumes, message):
+def test_invalid_volumes_of_an_image(box, image, volumes, message):
     with pytest.raises(EngineError) as raised:
         box.start(image=image({"volumes": volumes, "command": ("true",)}))
     assert message in str(raised.value)
@@ -68,7 +68,7 @@ def test_volumes_that_docker_accepts(box, image, volume):
 
 
 @pytest.mark.parametrize("target", ["/proc/self/mem", "/dev/zero", "/etc", "/proc/1/environ"])
-def test_a_list_of_users_that_is_no_file(box, image, target):
+def test_user_list_that_is_not_a_file(box, image, target):
     with pytest.raises(EngineError, match=r"/etc/passwd: (it is not|EIO|EISDIR)|no matching entry") as raised:
         box.start("true", image=image({"user": "bob"}, links=[("etc/passwd", target)]))
     assert "[Errno" not in str(raised.value)

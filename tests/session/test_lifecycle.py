@@ -185,7 +185,7 @@ def test_a_signal_that_counts_as_a_stop(box, policy, stop_signal, signal, stops)
 
 
 @pytest.mark.parametrize("stop_signal", ["SIGFOO", "0", "65", "RTMIN+99", "9999999999999"])
-def test_an_image_whose_stop_signal_is_none(box, stop_signal):
+def test_image_with_an_invalid_stop_signal(box, stop_signal):
     """SIGTERM, as with Docker: its containers can be stopped and removed."""
     script = "trap 'exit 7' TERM; touch /ready; while :; do sleep 0.05; done"
     record = box.start("sh", "-c", script, stop_signal=stop_signal)

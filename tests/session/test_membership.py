@@ -104,7 +104,7 @@ def test_a_stopped_container_has_its_networks_at_the_next_start(box, networks):
     assert [one.network for one in box.state(record).endpoints] == [b]
 
 
-def test_what_a_crash_leaves_half_done_is_completed(box, networks):
+def test_interrupted_changes_are_completed(box, networks):
     a, b = networks
     record = box.start(networks=(Attachment(network=a),))
     membership._write(box.session._group, record, (Attachment(network=b),))
@@ -113,7 +113,7 @@ def test_what_a_crash_leaves_half_done_is_completed(box, networks):
     assert "10.77.2." in box.inside(record, "ip addr")
 
 
-def test_what_is_refused_leaves_the_container_as_it_was(box, networks):
+def test_refused_change_leaves_the_container_unchanged(box, networks):
     a, b = networks
     record = box.start(networks=(Attachment(network=a),))
     before = box.session.record(record.id)
@@ -134,7 +134,7 @@ def test_what_is_refused_leaves_the_container_as_it_was(box, networks):
         box.do(box.session.connect(alone.id, Attachment(network=b)))
 
 
-def test_own_hosts_file_that_is_another(box, networks):
+def test_replaced_hosts_file(box, networks):
     """A container must not make us write to a file of its choice."""
     a, b = networks
     record = box.start(networks=(Attachment(network=a),), privileged=True)

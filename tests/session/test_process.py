@@ -77,7 +77,7 @@ def test_what_cannot_be_executed(box, command, fields, code, text):
     assert raised.value.exit_code == code and text in str(raised.value)
 
 
-def test_exec_wants_a_running_container(box):
+def test_exec_needs_a_running_container(box):
     record = box.create("true")
     with pytest.raises(WrongState, match="is not running"):
         box.exec(record, "true")

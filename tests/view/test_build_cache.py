@@ -19,6 +19,6 @@ ENTRIES = [SimpleNamespace(size=10), SimpleNamespace(size=20), SimpleNamespace(s
     (0, 45, 25, 5, 45),
     (0, 0, 500, 5, 0),
 ])  # fmt: skip
-def test_what_a_prune_keeps(limit, reserved, wanted_free, free, expected):
+def test_entries_that_a_cache_prune_keeps(limit, reserved, wanted_free, free, expected):
     """As BuildKit: at most the limit, less if the disk needs it, at least what is reserved."""
     assert to_keep(ENTRIES, limit, reserved, wanted_free, free) == expected

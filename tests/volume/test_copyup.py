@@ -79,7 +79,7 @@ def test_a_volume_with_content_stays_as_it_is(layers, volume):
 
 
 @pytest.mark.parametrize("state", [".copying", ".copied"])
-def test_an_interrupted_copy_is_made_good(layers, volume, state):
+def test_interrupted_copy_is_completed(layers, volume, state):
     """A kill between any two steps leaves a volume that the next start completes."""
     beside = os.path.join(os.path.dirname(volume.mountpoint), state)
     os.mkdir(beside, 0o750)

@@ -106,7 +106,7 @@ def test_servers(box, mounted, options, expected):
     assert mounted == [expected]
 
 
-def test_what_failed_is_said_without_the_password(box):
+def test_failures_do_not_show_the_password(box):
     make(box, type="cifs", o="username=u,password=geheim", device="//127.0.0.1/none")
     record = box.create("true", mounts=mount())
     with pytest.raises(OperationFailed) as raised:

@@ -238,7 +238,7 @@ def test_images_include_those_of_jobs(config, tmp_path):
     assert config(tmp_path, "--images", "web") == "z\n"
 
 
-def test_variables_of_a_file_that_is_wrong(config, tmp_path):
+def test_variables_of_an_invalid_file(config, tmp_path):
     (tmp_path / "compose.yaml").write_text("services: {a: {image: '$X', portz: '${P:-1}'}}\n")
     assert "portz" in config(tmp_path, "-q", code=1)
     assert [line.split()[0] for line in config(tmp_path, "--variables").splitlines()] == ["NAME", "P", "X"]

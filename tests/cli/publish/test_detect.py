@@ -53,7 +53,7 @@ def test_kinds(key: str, value: str, kind: str) -> None:
         ("a", "1234567890123456789"),
     ],
 )
-def test_what_is_none(key: str, value: str) -> None:
+def test_invalid_values(key: str, value: str) -> None:
     assert not in_values({key: value})
 
 

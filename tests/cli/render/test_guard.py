@@ -25,7 +25,7 @@ def harmless(text):
 
 
 @given(st.text())
-def test_nothing_of_any_text_acts(text):
+def test_no_text_reaches_the_terminal_unescaped(text):
     assert harmless(escaped(text))
     assert harmless(one_line(text)) and not set("\n\t") & set(one_line(text))
     assert escaped(escaped(text)) == escaped(text)
@@ -33,7 +33,7 @@ def test_nothing_of_any_text_acts(text):
 
 
 @pytest.mark.parametrize("text", ["plain", "tab\tline\n", "日本語\u3000語", "é\u00a0ü", "👩\u200d💻", "مرحبا"])
-def test_ordinary_text_stays(text):
+def test_ordinary_text_is_unchanged(text):
     assert escaped(text) == text
 
 
@@ -51,7 +51,7 @@ def test_a_guarded_stream_is_the_stream_otherwise():
     assert guarded.isatty() is False
 
 
-def test_a_cell_is_no_row():
+def test_line_feeds_in_a_cell_are_escaped():
     text = table([("NAME", "CMD"), ("a\tb", f"x\nroot 1 0 fake {HOSTILE}")])
     assert harmless(text) and text.count("\n") == 2
     text = format_rows("table {{.Name}}\t{{.Cmd}}", [{"Name": "a\tb", "Cmd": "x\ny"}], ("Name", "Cmd"), {})
@@ -72,6 +72,6 @@ def test_progress_of_every_kind():
         assert harmless(shown), ascii(shown)
 
 
-def test_colours_of_a_build_go_and_the_rest_is_shown():
+def test_colours_of_a_build_are_removed():
     assert uncoloured("\x1b[32mok\x1b[0m \x1b[38;2;1;2;3mrgb\x1b[m") == "ok rgb"
     assert uncoloured("\x1b[2Jx") == "\\x1b[2Jx"

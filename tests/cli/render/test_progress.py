@@ -100,7 +100,7 @@ def test_notes_stand_above_the_steps(terminal: Terminal) -> None:
     assert untimed(Screen(80).feed(text).text) == "a warning\n[+] Running 1/1\n ✘ Container a Error no such image"
 
 
-def test_a_window_made_narrower_leaves_nothing_behind(terminal: Terminal) -> None:
+def test_narrower_window_is_redrawn_completely(terminal: Terminal) -> None:
     screen = Screen(80)
     with TtyProgress(terminal.stream, colour=True) as progress:
         for name in ("Container shop-database-1", "Container shop-web-1"):
@@ -196,7 +196,7 @@ def test_plain_lines_for_each_change() -> None:
     )
 
 
-def test_dry_run_is_said_in_each_line() -> None:
+def test_every_line_of_a_dry_run_says_so() -> None:
     progress, stream = sink("plain", dry_run=True)
     story(progress)
     assert stream.getvalue().startswith(" DRY-RUN MODE -  Network n Creating\n")

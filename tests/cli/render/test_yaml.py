@@ -79,7 +79,7 @@ TREES = st.recursive(
 
 
 @given(TREES)
-def test_what_is_written_reads_back_the_same(value: Any) -> None:
+def test_yaml_round_trip(value: Any) -> None:
     assert yaml.load(document(value), yaml.CSafeLoader) == value
 
 

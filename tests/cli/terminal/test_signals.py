@@ -37,7 +37,7 @@ def test_a_signal_that_interrupts_nothing_is_acted_on(arrived):
         assert taken() == signal.SIGUSR1
 
 
-def test_contexts_nest(arrived):
+def test_listening_nests(arrived):
     act, taken = arrived
     with listening((signal.SIGUSR1,), act):
         with listening((signal.SIGUSR2,), lambda number: act(number + 100)):

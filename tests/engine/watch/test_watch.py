@@ -38,7 +38,7 @@ def test_logs_states_and_new_containers_of_a_group(tmp_path: Path) -> None:
         watch.close()
 
 
-def test_a_log_written_before_the_watch_of_its_folder_is_news(tmp_path: Path) -> None:
+def test_log_written_before_its_folder_was_watched_is_reported(tmp_path: Path) -> None:
     watch = GroupWatch(Roots(str(tmp_path), str(tmp_path)), "shop")
     folder = tmp_path / "groups/shop/c1"
     folder.mkdir()
@@ -70,7 +70,7 @@ def test_changes_in_a_tree(tmp_path: Path) -> None:
         watch.close()
 
 
-def test_what_does_not_exist_is_awaited(tmp_path: Path) -> None:
+def test_missing_path_is_awaited(tmp_path: Path) -> None:
     root = str(tmp_path)
     watch = TreeWatch([f"{root}/a/b/data", f"{root}/one.txt", f"{root}/c"])
     try:
@@ -90,7 +90,7 @@ def test_what_does_not_exist_is_awaited(tmp_path: Path) -> None:
         watch.close()
 
 
-def test_an_empty_folder_is_news(tmp_path: Path) -> None:
+def test_empty_folder_is_reported(tmp_path: Path) -> None:
     watch = TreeWatch([str(tmp_path)])
     try:
         (tmp_path / "empty").mkdir()

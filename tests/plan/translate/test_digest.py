@@ -84,7 +84,7 @@ def test_the_contents_of_copies_count(tmp_path):
     assert before.summary["secrets_content.key"] != after.summary["secrets_content.key"]
 
 
-def test_what_is_bound_is_seen_anyway(tmp_path):
+def test_contents_of_bind_mounted_files_do_not_count(tmp_path):
     (tmp_path / "key").write_text("one")
     tree = copy.deepcopy(BASE)
     tree["secrets"]["key"]["file"] = str(tmp_path / "key")

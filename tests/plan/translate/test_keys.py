@@ -100,7 +100,7 @@ ELSEWHERE = {("services", "*", "develop")}
 """Read from the model by the command that acts on it (composer/cli/commands/watch.py)."""
 
 
-def test_the_base_is_wanted_without_complaint():
+def test_base_case_has_no_problems():
     plain = wanted(BASE)
     assert not plain.get("warnings")
     assert not [line for service in plain["services"].values() for line in service.get("refused", ())]
@@ -160,7 +160,7 @@ def test_the_document_names_every_key_and_no_other():
     assert not {".".join(row) for row in rows if row not in everything | top}
 
 
-def test_the_document_says_what_the_tables_say():
+def test_documentation_matches_the_tables():
     rows = documented()
     said = {status: {row for row, (word, _) in rows.items() if word == status} for status in ("refused", "ignored")}
     everything = schema.keys()

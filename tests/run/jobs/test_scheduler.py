@@ -368,7 +368,7 @@ def test_a_run_by_hand_goes_with_its_command(tmp_path):
     assert states(world) == [("succeeded", 0, 1)] and len(world.ran) == 1
 
 
-def test_damaged_files_stop_nobody(tmp_path):
+def test_damaged_files_stop_no_other_job(tmp_path):
     """`up` registers the job again."""
     world = carried_out(World(tmp_path), definition("* * * * *"), 1.5 * MINUTE)
     folder = tmp_path / "s/jobs/p/tick.job"
@@ -387,7 +387,7 @@ def test_damaged_files_stop_nobody(tmp_path):
     st.lists(st.tuples(st.sampled_from([0.001, 0.5, 10.0]), st.sampled_from([0, 0, 3])), min_size=1, max_size=6),
     st.integers(0, 2),
 )
-def test_no_death_loses_a_fire_or_brings_it_twice(tmp_path_factory, deaths, programs, retries):
+def test_each_fire_runs_once_despite_crashes(tmp_path_factory, deaths, programs, retries):
     """Every supervisor dies just before or just after some write; the next one starts at once."""
     world = World(tmp_path_factory.mktemp("world"), programs, deaths)
     wanted = definition("* * * * *", retries=retries, retry_delay=0.5)

@@ -49,7 +49,7 @@ def look(schedule, decided, now, **options):
 HOURLY = Schedule(cron="0 * * * *")
 
 
-def test_what_is_due_is_due_once():
+def test_each_fire_is_due_once():
     decided = armed((HOURLY,), at("2026-01-01T10:30"))
     before = look(HOURLY, decided, "2026-01-01T10:59:59")
     assert not before.planned and before.following == at("2026-01-01T11:00")
@@ -65,7 +65,7 @@ def test_many_that_were_missed_are_one():
     assert not look(HOURLY, found.decided, "2026-03-01T10:31").planned
 
 
-def test_skip_leaves_out_what_was_missed_while_nobody_looked():
+def test_skip_drops_fires_missed_while_down():
     schedule = Schedule(cron="0 * * * *", missed_fires="skip")
     decided = armed((schedule,), at("2026-01-01T10:30"))
     found = look(schedule, decided, "2026-01-01T13:05", begun=True)
@@ -101,7 +101,7 @@ ZONES = st.sampled_from(["", "Europe/Paris", "America/New_York", "Australia/Lord
 
 @settings(max_examples=40)
 @given(CRONS, ZONES, st.sampled_from(["2026-03-07", "2026-03-28", "2026-10-24", "2026-10-31", "2026-06-01"]), st.data())
-def test_whoever_looks_however_often_sees_each_fire_once(cron, zone, start, data):
+def test_each_fire_is_seen_once_however_often_it_is_checked(cron, zone, start, data):
     """Checks at arbitrary times, in order: all fires up to the last check are decided, in order, none twice."""
     schedule, begin = Schedule(cron=cron, timezone=zone), at(start)
     pauses = data.draw(st.lists(st.floats(0, 4 * HOUR), min_size=1, max_size=6))
@@ -119,7 +119,7 @@ def test_whoever_looks_however_often_sees_each_fire_once(cron, zone, start, data
 
 @settings(max_examples=40)
 @given(CRONS, st.lists(st.floats(-CORRECTION + 1, CORRECTION), max_size=10))
-def test_no_jump_of_the_clock_brings_a_fire_twice(cron, jumps):
+def test_clock_changes_repeat_no_fire(cron, jumps):
     """But not one so far back that the clock must have been wrong."""
     schedule, now = Schedule(cron=cron), at("2026-06-01")
     decided, seen, furthest = armed((schedule,), now), [], now

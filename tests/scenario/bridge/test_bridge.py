@@ -39,7 +39,7 @@ def test_a_project_is_converted(composer, transformer):
     assert one["RepoTags"] == ["transformer:latest"]
 
 
-def test_what_is_not_replaced(composer, transformer):
+def test_containers_that_are_not_replaced(composer, transformer):
     for output in (".", "..", "/"):
         assert (
             "the current folder is in it" in composer("bridge", "convert", "-t", transformer, "-o", output, code=1).err

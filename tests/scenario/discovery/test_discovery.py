@@ -9,14 +9,14 @@ def test_names(composer):
     assert composer.looked_up("client", f"{composer.name}-server-1") == [address]
 
 
-def test_networks_are_apart(composer):
+def test_networks_are_isolated(composer):
     composer("up", "-d")
     assert composer.looked_up("stranger", "server") == []
     address = composer("exec", "-T", "server", "hostname", "-i").out.split()[0]
     assert composer("exec", "-T", "stranger", "nc", "-w", "1", address, "80", code=None).code
 
 
-def test_scale_answers_in_turn(composer):
+def test_replicas_answer_in_turn(composer):
     composer("up", "-d", "--scale", "server=3")
     assert len(composer.ps()["server"]) == 3
     answers = [tuple(composer.looked_up("client", "server")) for _ in range(8)]

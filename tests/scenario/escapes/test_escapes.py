@@ -52,7 +52,7 @@ MESSAGES = (
 
 
 @pytest.mark.parametrize("answer", MESSAGES, ids=range(len(MESSAGES)))
-def test_what_a_registry_says(composer, answer):
+def test_registry_errors_are_shown(composer, answer):
     status, headers, body = answer
 
     class Handler(http.server.BaseHTTPRequestHandler):

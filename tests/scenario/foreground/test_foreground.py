@@ -37,7 +37,7 @@ def test_logs_follow(composer):
     assert logs.wait(timeout=20) == 0
 
 
-def test_what_is_restarted_is_waited_for(composer):
+def test_restarted_containers_are_followed(composer):
     composer.write(
         compose="""
         services:

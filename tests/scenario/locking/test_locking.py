@@ -109,7 +109,7 @@ def test_a_moved_tag_is_not_followed(composer, publish):
     composer("down", "-v")
 
 
-def test_what_the_lock_does_not_name_is_refused(composer, publish):
+def test_unlocked_images_are_refused(composer, publish):
     image = publish("team/app:1", "first")
     composer.write(compose=f"services: {{web: {{image: '{image}'}}, other: {{image: 'elsewhere/unknown:2'}}}}\n")
     done = composer("up", "-d", "--locked", code=1)

@@ -48,7 +48,7 @@ def test_stdin_reaches_the_program(composer):
     assert done.out == "typed"
 
 
-def test_what_cannot_be_made_is_125(composer, name):
+def test_failed_creation_exits_with_125(composer, name):
     for words in (("--pull", "never", "nosuch:1"), ("--restart", "sometimes", "busybox"), ("--name", "-", "busybox")):
         done = composer("container", "run", *words, code=125)
         assert done.err and "Traceback" not in done.err
@@ -133,7 +133,7 @@ def test_networks(composer, name):
     assert "not found" in composer("network", "rm", name, code=1).err
 
 
-def test_images_go_round(composer, name, tmp_path):
+def test_images_are_saved_and_loaded(composer, name, tmp_path):
     tag = f"scenario/{name}:1"
     composer("image", "tag", "busybox", tag)
     assert composer("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"scenario/{name}").out == f"{tag}\n"
@@ -203,7 +203,7 @@ def test_disk_usage(composer):
     ("network", "create", "host"),
     ("network", "rm", "none"),
 ])  # fmt: skip
-def test_what_is_wrong_is_said(composer, words):
+def test_wrong_usage_is_explained(composer, words):
     done = composer(*words, code=1)
     assert done.err.strip() and "Traceback" not in done.err and "internal error" not in done.err
 

@@ -57,7 +57,7 @@ def test_a_large_input_arrives_whole(composer):
 
 @pytest.mark.parametrize("words", [("tool", "no-such-user"), ("-u", "no-such-user", "tool", "true")])
 @pytest.mark.parametrize("how", ["-T", "-d"])
-def test_what_cannot_start_ends_with_1_and_leaves_nothing(composer, how, words):
+def test_failed_start_exits_with_1_and_leaves_nothing(composer, how, words):
     done = composer("run", "--rm", how, "--no-deps", *words, code=1)
     assert "no-such-user" in done.err
     assert composer("ps", "-aq").out == ""

@@ -50,7 +50,7 @@ def calls(folder):
     return [line for line in (folder / "notes").read_text().splitlines() if "metadata" not in line]
 
 
-def test_its_variables_reach_who_depends_on_it(composer, cloud):
+def test_variables_of_a_provider_reach_dependents(composer, cloud):
     composer("up", "-d")
     assert "cloud://here open=sesame" in composer("exec", "-T", "app", "sh", "-c", "echo $STORE_ADDRESS $KEY").out
     before = composer("ps", "-q").out
@@ -90,7 +90,7 @@ def test_its_failure_ends_the_command(composer, cloud, kind, said):
     assert not composer("ps", "-aq").out
 
 
-def test_a_program_that_is_not_there(composer):
+def test_missing_program(composer):
     assert "provider 'cloud' not found" in composer("up", "-d", code=1).err
 
 

@@ -79,7 +79,7 @@ def test_files_of_registries_in_include_and_extends(stack, registry):
     assert 'OCI remote resource is disabled by "COMPOSE_EXPERIMENTAL_OCI_REMOTE"' in done.err
 
 
-def test_foreign_files_ask_for_what_is_of_this_machine(composer, registry):
+def test_remote_files_need_confirmation_for_host_access(composer, registry):
     composer.environ["XDG_CACHE_HOME"] = f"{composer.folder}/cache"
     composer.write(compose="services: {web: {image: busybox, privileged: true, volumes: ['/etc:/x']}}\n")
     assert ":/x:rw" in composer("publish", f"{registry}/p", stdin="y\n").out
@@ -102,7 +102,7 @@ def test_foreign_files_ask_for_what_is_of_this_machine(composer, registry):
         ("{image: busybox, environment: {U: 'http://me:word@x/'}}", "n", '"services.web.environment.U": http://me:word@x/'),
     ],
 )  # fmt: skip
-def test_what_may_tell_too_much_is_asked(composer, text, answers, words):
+def test_sensitive_content_needs_confirmation(composer, text, answers, words):
     composer.write(
         {"a.env": "TOWN=Trier\n", "b.env": f"TOKEN=gh{'p_'}{'k3' * 18}\n"}, compose=f"services:\n  web: {text}\n"
     )

@@ -34,7 +34,7 @@ def test_broken_yaml(composer):
     assert "compose.yaml" in refused(composer, "up", "-d")
 
 
-def test_no_file(composer):
+def test_missing_compose_file(composer):
     os.unlink(composer.folder / "compose.yaml")
     assert "no configuration file" in refused(composer, "up", "-d")
 

@@ -112,7 +112,7 @@ def test_ps_follows_the_clients_configuration(composer, tmp_path):
     assert composer("ps", "--format", "{{.Service}}", environ={"DOCKER_CONFIG": str(tmp_path)}).out == "web\n"
 
 
-def test_what_create_and_quiet_leave_unsaid(composer):
+def test_output_of_create_and_quiet(composer):
     composer("create")
     assert composer("create").err == ""
     composer("start")

@@ -29,7 +29,7 @@ def test_down_need_not_wait_for_an_up_that_waits(composer):
     assert composer.ps("-a") == {}
 
 
-def test_what_concerns_other_services_need_not_wait_and_cancels_nothing(composer):
+def test_requests_for_other_services_do_not_wait(composer):
     composer.write(
         compose="""
         services:

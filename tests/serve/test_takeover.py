@@ -9,7 +9,7 @@ import sys
 import pytest
 
 COMPOSE = """
-name: house
+name: takeover
 services:
   web: {image: busybox, command: sleep 1000, volumes: ["data:/data"], depends_on: [db], environment: {A: b}}
   db: {image: busybox, command: sleep 1000, scale: 2}
@@ -46,7 +46,7 @@ def ours(roots, tmp_path):
     run("down", "-v")
 
 
-NAMES = ["house-db-1", "house-db-2", "house-web-1"]
+NAMES = ["takeover-db-1", "takeover-db-2", "takeover-web-1"]
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
@@ -56,14 +56,14 @@ def test_a_project_passes_from_one_program_to_the_other(api, docker_compose, our
     before = sorted(record["Id"] for record in api.get("/containers/json"))
     assert len(before) == 3
     for program in (docker_compose, ours):
-        assert any(line.startswith("house ") and "running(3)" in line for line in program("ls"))
+        assert any(line.startswith("takeover ") and "running(3)" in line for line in program("ls"))
         assert sorted(program("ps", "--format", "{{.Name}}")) == NAMES
         assert program("exec", "-T", "web", "sh", "-c", "echo in $A") == ["in b"]
     take_over("up", "-d")
     make("up", "-d")
     assert sorted(record["Id"] for record in api.get("/containers/json")) == before
     take_over("up", "-d", "--scale", "db=3")
-    assert sorted(make("ps", "--format", "{{.Name}}")) == [*NAMES[:2], "house-db-3", NAMES[2]]
+    assert sorted(make("ps", "--format", "{{.Name}}")) == [*NAMES[:2], "takeover-db-3", NAMES[2]]
     take_over("down", "-v")
     assert api.get("/containers/json?all=1") == []
     assert [one["Name"] for one in api.get("/volumes")["Volumes"]] == []
