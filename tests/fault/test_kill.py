@@ -16,8 +16,7 @@ import pytest
 
 from engine import control
 from engine.net import bridge
-from engine.session.build_network import NETWORK
-from engine.spec.network import NetworkSpec
+from engine.spec.network import BUILD_NETWORK, NetworkSpec
 from engine.store import Store
 from tests.fault.victims import Moment, find, kill, serving
 
@@ -119,10 +118,10 @@ def test_down_of_nothing_removes_what_killed_builds_left(composer):
     left = f"{composer.roots.run}/build-{'0' * 12}"
     os.makedirs(left)
     store = Store(composer.roots)
-    asyncio.run(bridge.create(store, NetworkSpec(name=NETWORK)))
+    asyncio.run(bridge.create(store, NetworkSpec(name=BUILD_NETWORK)))
     composer("down", "-v")
     assert not os.path.exists(left)
-    assert bridge.get(store, NETWORK) is None
+    assert bridge.get(store, BUILD_NETWORK) is None
     store.close()
 
 
