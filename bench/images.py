@@ -1,59 +1,56 @@
 """Compare how fast images are built, pushed, pulled, saved and loaded, in one run.
 
     bench/images.py composer=.venv/bin/composer docker="docker compose"
+    bench/images.py composer=.venv/bin/composer docker="docker compose" --roots /dev/shm,/var/tmp --only push,gzip --mb 1000
 
-Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every case is measured RUNS
-times, the tools taking turns, and the median is shown. A registry of the bench's own (docker-registry) listens on the
-loopback interface. Composer uses a separate state root below --root, on a tmpfs or a disk. What a tool needs before a
-case (an edited file, an image that must not be there yet) is prepared outside the measured time. The memory is the
-highest sum of the proportional set sizes of a command and its descendants (proc_pid_smaps_rollup(5)), sampled in a turn
-0 that is not timed; a daemon's is not in it. Layers for the pulls are tars of this machine's /usr, as real images have
-them.
+Each argument is NAME=COMMAND; the first is the one that the others are compared with. The tools take turns, RUNS times
+for each case. A row has the medians, and the median of the ratios of the turns, which a machine's changing load
+disturbs less. Each of --roots makes a table of its own: Composer's state, the projects and the registry are below it, on a
+tmpfs or a disk; a daemon's state stays where it is. No case begins another turn after --seconds.
+
+What a tool needs before a case (an edited file, an image that must not be there yet) is prepared outside the measured
+time. "First output" is the time until a command prints anything. The memory is the highest sum of the proportional set
+sizes of a command of the first tool and its descendants (proc_pid_smaps_rollup(5)), sampled in a turn that is not
+timed. Layers for the pulls are tars of this machine's /usr, as real images have them.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
-import json
 import os
 import platform
 import shutil
-import socket
+import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
-import urllib.request
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import zstandard
-from compose import IMAGE, Samples, Tool, image, memory, table, write
+from compose import IMAGE, SETTLED, Samples, Tool, image, memory, write
+from image_registry import publish, registry
 
 FILES = 5000
-LAYERS = 4
-"""Layers of a pulled image."""
 STEP = 0.02
 """Seconds between two samples of memory."""
 COPY = "COPY . /to/"
-OCI = "application/vnd.oci.image."
+NO_CACHE = ("build", "--no-cache")
 
 
 class Bench:
     """The directory of all projects, the registry, and the results; `megabytes` is the size of the pulled image, and of
-    the mounted tree."""
+    the mounted tree. `weighing`: the turn measures memory instead of time."""
 
-    def __init__(self, top: Path, registry: str, megabytes: int) -> None:
-        self.top, self.registry, self.megabytes = top, registry, megabytes
+    def __init__(self, top: Path, registry: str, megabytes: int, seconds: float) -> None:
+        self.top, self.registry, self.megabytes, self.seconds = top, registry, megabytes, seconds
         self.samples: Samples = defaultdict(list)
-        self.turn = 0
-        self.peaks: dict[str, float] = defaultdict(float)
+        self.weighing = False
+        self.peaks: dict[tuple[str, str], float] = defaultdict(float)
+        self.prefix = ""
 
     def project(self, tool: Tool, name: str, dockerfile: str, image: str = "") -> Path:
         """A project of one service that is built."""
@@ -62,29 +59,53 @@ class Bench:
         named = f", image: '{image}'" if image else ""
         return write(folder, "compose.yaml", f"name: bench{tool.name}{name}\nservices: {{s: {{build: .{named}}}}}\n")
 
-    def timed(self, case: str, tool: Tool, folder: Path, *words: str, command: list[str] | None = None) -> None:
-        """Run the command and record its seconds and its memory."""
-        line = [*(command or tool.command), *words]
+    def timed(
+        self, case: str, tool: Tool, folder: Path, *words: str, command: list[str] | None = None, first: str = ""
+    ) -> None:
+        """Run the command and record its seconds or its memory; `first` is the name of a row for the first output."""
+        line, row = [*(command or tool.command), *words], self.prefix + case
         began = time.perf_counter()
         with subprocess.Popen(
             line, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
-            output: list[bytes] = []
-            assert process.stdout
-            reader = threading.Thread(target=lambda: output.append(process.stdout.read()))  # type: ignore[union-attr]
-            reader.start()
-            while not self.turn:
-                self.peaks[tool.name] = max(self.peaks[tool.name], sum(map(memory, descendants(process.pid))))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(STEP)
-                    break
-            process.wait()
+            output = _Output(process)
+            while self.weighing and process.poll() is None:
+                weight = sum(map(memory, descendants(process.pid)))
+                self.peaks[row, tool.name] = max(self.peaks[row, tool.name], weight)
+                time.sleep(STEP)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self.seconds)
             took = time.perf_counter() - began
-            reader.join()
+            if process.poll() is None:
+                process.kill()
+                sys.exit(f"{' '.join(line)} took more than {self.seconds:.0f} seconds")
+            text = output.all()
         if process.returncode:
-            sys.exit(f"{' '.join(line)} ended with {process.returncode}:\n{output[0].decode()}")
-        if self.turn:
-            self.samples[f"`{case}`", tool.name].append(took)
+            sys.exit(f"{' '.join(line)} ended with {process.returncode}:\n{text.decode()}")
+        if not self.weighing:
+            self.samples[row, tool.name].append(took)
+            if first:
+                self.samples[self.prefix + first, tool.name].append(output.first - began)
+
+
+class _Output:
+    """What a process prints, and when it printed first (time.perf_counter())."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout
+        self._file, self.first, self._parts = process.stdout, time.perf_counter(), [b""]
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while data := os.read(self._file.fileno(), 1 << 16):
+            if len(self._parts) == 1:
+                self.first = time.perf_counter()
+            self._parts.append(data)
+
+    def all(self) -> bytes:
+        self._thread.join()
+        return b"".join(self._parts)
 
 
 def descendants(pid: int) -> list[int]:
@@ -104,47 +125,66 @@ def descendants(pid: int) -> list[int]:
 # -- cases: each prepares what it needs, and measures one or several commands
 
 
-def builds(bench: Bench, tool: Tool) -> None:
-    steps = "".join(f"RUN echo {number} > /step{number}\n" for number in range(6))
-    folder = bench.project(tool, "steps", steps)
-    bench.timed("build --no-cache", tool, folder, "build", "--no-cache")
-    bench.timed("build, all of it cached", tool, folder, "build")
+def steps(bench: Bench, tool: Tool) -> None:
+    lines = "".join(f"RUN echo {number} > /step{number}\n" for number in range(6))
+    folder = bench.project(tool, "steps", lines)
+    bench.timed("build --no-cache, 6 RUN steps", tool, folder, *NO_CACHE, first="first output of build --no-cache")
+    bench.timed("build, fully cached", tool, folder, "build", first="first output of build, fully cached")
 
 
-def copies(bench: Bench, tool: Tool) -> None:
-    folder = bench.project(tool, "files", COPY)
-    if not (folder / "d0").exists():
-        many_files(folder)
-    bench.timed("build, COPY of 5,000 new files", tool, folder, "build")
-    bench.timed("build --no-cache, COPY of 5,000 files", tool, folder, "build", "--no-cache")
+def files(bench: Bench, tool: Tool) -> None:
+    copies(bench, tool, FILES)
+
+
+def files50k(bench: Bench, tool: Tool) -> None:
+    copies(bench, tool, 10 * FILES)
+
+
+def copies(bench: Bench, tool: Tool, count: int) -> None:
+    folder = bench.project(tool, f"files{count}", COPY)
+    many_files(folder, count)
+    bench.timed(f"build, COPY of {count:,} new files", tool, folder, "build")
+    bench.timed(f"build --no-cache, COPY of {count:,} files", tool, folder, *NO_CACHE)
     (folder / "d7" / "f7").write_text(f"edited {time.time_ns()}\n")
-    time.sleep(0.06)
-    bench.timed("build, COPY of 5,000 files, one edited", tool, folder, "build")
-    for number in range(FILES):
-        with open(folder / f"d{number % 50}" / f"f{number}", "a") as file:
+    time.sleep(SETTLED)
+    bench.timed(f"build, COPY of {count:,} files, one edited", tool, folder, "build")
+    bench.timed(f"build, COPY of {count:,} files, cached", tool, folder, "build")
+    write(folder, ".dockerignore", "*\n!d7\n")
+    bench.timed(f"build, .dockerignore leaves 2 % of {count:,} files", tool, folder, "build")
+    (folder / ".dockerignore").unlink()
+    for name in tree(folder):
+        with open(name, "a") as file:
             file.write(f"{time.time_ns()}\n")
-    time.sleep(0.06)
+    time.sleep(SETTLED)
+
+
+def cold(bench: Bench, tool: Tool) -> None:
+    """Contexts that are not in the page cache."""
+    few = bench.project(tool, "coldbig", COPY)
+    random_file(few / "big", bench.megabytes)
+    many = bench.project(tool, "coldmany", COPY)
+    many_files(many, FILES)
+    for folder, what in ((few, f"{bench.megabytes} MB"), (many, "5,000 files")):
+        tool.run(folder, "build")
+        for case, words in (("build --no-cache, COPY", NO_CACHE), ("build, cached COPY", ("build",))):
+            drop_cache(folder)
+            bench.timed(f"{case} of {what}, cold page cache", tool, folder, *words)
 
 
 def binds(bench: Bench, tool: Tool) -> None:
     run = "RUN --mount=type=bind,target=/from ls /from > /list"
     few = bench.project(tool, "bindbig", run)
-    if not (few / "big").exists():
-        with open(few / "big", "wb") as file:
-            for _ in range(bench.megabytes):
-                file.write(os.urandom(1 << 20))
+    random_file(few / "big", bench.megabytes)
     many = bench.project(tool, "bindmany", run)
-    if not (many / "d0").exists():
-        many_files(many)
-    for folder in (few, many):
+    many_files(many, FILES)
+    for folder, what in ((few, f"{bench.megabytes} MB"), (many, "5,000 files")):
         tool.run(folder, "build")
-    bench.timed(f"build --no-cache, RUN with a bind mount of {bench.megabytes} MB", tool, few, "build", "--no-cache")
-    bench.timed("build --no-cache, RUN with a bind mount of 5,000 files", tool, many, "build", "--no-cache")
+        bench.timed(f"build --no-cache, RUN with a bind mount of {what}", tool, folder, *NO_CACHE)
 
 
-def pushes(bench: Bench, tool: Tool) -> None:
+def push(bench: Bench, tool: Tool) -> None:
     """12 new layers of 2 MB, half of which compresses well."""
-    nonce = f"{tool.name}{bench.turn}{time.time_ns()}"
+    nonce = f"{tool.name}{time.time_ns()}"
     lines = "".join(
         f"RUN echo {nonce} > /n{n} && head -c 1000000 /dev/urandom > /r{n} && seq {n}0000 {n}9999 | head -c 1000000 > /s{n}\n"
         for n in range(12)
@@ -154,21 +194,39 @@ def pushes(bench: Bench, tool: Tool) -> None:
     bench.timed("push of 12 new layers", tool, folder, "push")
 
 
-def pulls(bench: Bench, tool: Tool) -> None:
-    archive = f"{bench.top}/{tool.name}.tar"
-    for kind in ("gzip", "zstd"):
-        name = f"{bench.registry}/pulled-{kind}:1"
-        folder = write(bench.top / f"{tool.name}-pull{kind}", "compose.yaml", f"services: {{s: {{image: '{name}'}}}}\n")
-        bench.timed(f"pull of {bench.megabytes} MB, {kind}", tool, folder, "pull")
-        if kind == "gzip":
-            bench.timed(
-                f"save of {bench.megabytes} MB", tool, folder, "save", "-o", archive, name, command=images(tool)
-            )
-        subprocess.run([*images(tool), "rm", name], check=True, capture_output=True)
-        if kind == "gzip":
-            bench.timed(f"load of {bench.megabytes} MB", tool, folder, "load", "-i", archive, command=images(tool))
-            subprocess.run([*images(tool), "rm", name], check=True, capture_output=True)
-    os.unlink(archive)
+def gzip(bench: Bench, tool: Tool) -> None:
+    pulls(bench, tool, "gzip")
+
+
+def zstd(bench: Bench, tool: Tool) -> None:
+    pulls(bench, tool, "zstd")
+
+
+def pulls(bench: Bench, tool: Tool, kind: str) -> None:
+    archive, command = f"{bench.top}/{tool.name}.tar", images(tool)
+    name, size = f"{bench.registry}/pulled-{kind}:1", f"{bench.megabytes} MB"
+    folder = write(bench.top / f"{tool.name}-pull{kind}", "compose.yaml", f"services: {{s: {{image: '{name}'}}}}\n")
+    remove(tool, name)
+    bench.timed(f"pull of {size}, {kind}", tool, folder, "pull", first="first output of pull")
+    if kind == "gzip":
+        bench.timed(f"save of {size}", tool, folder, "save", "-o", archive, name, command=command)
+        remove(tool, name)
+        bench.timed(f"load of {size}", tool, folder, "load", "-i", archive, command=command)
+        os.unlink(archive)
+    remove(tool, name)
+
+
+def busy(bench: Bench, tool: Tool) -> None:
+    """Steps and a pull while another process writes to the disk and waits for it."""
+    bench.prefix = "busy disk: "
+    writer = "import os\nwhile 1:\n with open('busy', 'wb') as f:\n  f.write(bytes(1 << 24)); f.flush(); os.fsync(f)"
+    with subprocess.Popen([sys.executable, "-c", writer], cwd=bench.top) as process:
+        try:
+            steps(bench, tool)
+            pulls(bench, tool, "gzip")
+        finally:
+            process.kill()
+            bench.prefix = ""
 
 
 def several(bench: Bench, tool: Tool) -> None:
@@ -183,25 +241,43 @@ def several(bench: Bench, tool: Tool) -> None:
         write(folder / name, "text", name)
     services = ", ".join(f"{name}: {{build: ./{name}}}" for name in "abcd")
     write(folder, "compose.yaml", f"name: bench{tool.name}several\nservices: {{{services}}}\n")
-    bench.timed("build --no-cache of 4 services", tool, folder, "build", "--no-cache")
+    bench.timed("build --no-cache, 4 services", tool, folder, *NO_CACHE)
 
 
 CASES: dict[str, Callable[[Bench, Tool], None]] = {
-    "builds": builds,
-    "copies": copies,
-    "binds": binds,
-    "pushes": pushes,
-    "pulls": pulls,
-    "several": several,
+    case.__name__: case for case in (steps, files, binds, push, gzip, zstd, several, cold, busy, files50k)
 }
 
 
-def many_files(folder: Path) -> None:
-    for number in range(FILES):
+def many_files(folder: Path, count: int) -> None:
+    if (folder / "d0").exists():
+        return
+    for number in range(count):
         path = folder / f"d{number % 50}"
         path.mkdir(exist_ok=True)
         (path / f"f{number}").write_text(f"file {number}\n" * 40)
-    time.sleep(0.06)
+    time.sleep(SETTLED)
+
+
+def random_file(path: Path, megabytes: int) -> None:
+    if not path.exists():
+        with open(path, "wb") as file:
+            for _ in range(megabytes):
+                file.write(os.urandom(1 << 20))
+
+
+def tree(folder: Path) -> Iterator[str]:
+    """The files that `many_files` made."""
+    return (entry.path for inner in os.scandir(folder) if inner.is_dir() for entry in os.scandir(inner.path))
+
+
+def drop_cache(folder: Path) -> None:
+    """Drop a context's content from the page cache."""
+    subprocess.run(["sync", "-f", folder], check=True)  # pages that are not written yet stay
+    for name in (*tree(folder), *(entry.path for entry in os.scandir(folder) if entry.is_file())):
+        fd = os.open(name, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
 
 
 def images(tool: Tool) -> list[str]:
@@ -209,109 +285,9 @@ def images(tool: Tool) -> list[str]:
     return [*(tool.command[:-1] if tool.command[-1] == "compose" else tool.command), "image"]
 
 
-# -- the registry
-
-
-@contextlib.contextmanager
-def registry(top: Path) -> Iterator[str]:
-    """Run an empty registry. Returns its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    program = shutil.which("docker-registry") or shutil.which("registry") or sys.exit("docker-registry is needed")
-    file = (
-        write(
-            top / "registry",
-            "config.yml",
-            f"""version: 0.1
-log: {{level: error, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: {top}/registry/data}}}}
-http: {{addr: '{address}'}}
-""",
-        )
-        / "config.yml"
-    )
-    with subprocess.Popen(
-        [program, "serve", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            for _ in range(100):
-                with contextlib.suppress(OSError), socket.create_connection(tuple(address.split(":"))):  # type: ignore[arg-type]
-                    break
-                time.sleep(0.05)
-            yield address
-        finally:
-            process.terminate()
-
-
-def publish(address: str, top: Path, megabytes: int) -> None:
-    """Push the same image to the registry twice, with gzip and with zstd layers."""
-    plain = list(tars(top, megabytes))
-    config = json.dumps(
-        {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
-            "os": "linux",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [digest(path.read_bytes()) for path in plain]},
-        }
-    ).encode()
-    for kind in ("gzip", "zstd"):
-        layers = []
-        for path in plain:
-            data = path.read_bytes()
-            packed = zstandard.compress(data, 3) if kind == "zstd" else _gzip(data)
-            layers.append(_blob(address, f"pulled-{kind}", f"{OCI}layer.v1.tar+{kind}", packed))
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": f"{OCI}manifest.v1+json",
-            "config": _blob(address, f"pulled-{kind}", f"{OCI}config.v1+json", config),
-            "layers": layers,
-        }
-        body = json.dumps(manifest).encode()
-        _send(f"http://{address}/v2/pulled-{kind}/manifests/1", "PUT", body, manifest["mediaType"])  # type: ignore[arg-type]
-    for path in plain:
-        path.unlink()
-
-
-def tars(top: Path, megabytes: int) -> Iterator[Path]:
-    """LAYERS tar archives of files below /usr, with that total size."""
-    files = (
-        os.path.join(folder, name)
-        for start in ("/usr/lib", "/usr/share", "/usr/bin")
-        for folder, _, names in sorted(os.walk(start))
-        for name in sorted(names)
-    )
-    for number in range(LAYERS):
-        path, left = top / f"layer{number}.tar", megabytes * 1_000_000 // LAYERS
-        with tarfile.open(path, "w") as tar:
-            while left > 0 and (name := next(files, None)):
-                status = os.lstat(name)
-                if status.st_size < left + 1_000_000:
-                    with contextlib.suppress(OSError):
-                        tar.add(name)
-                    left -= status.st_size + 1024
-        yield path
-
-
-def digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def _gzip(data: bytes) -> bytes:
-    deflate = zlib.compressobj(6, zlib.DEFLATED, 31)
-    return deflate.compress(data) + deflate.flush()
-
-
-def _blob(address: str, name: str, media_type: str, data: bytes) -> dict[str, object]:
-    begun = _send(f"http://{address}/v2/{name}/blobs/uploads/", "POST", b"", "")
-    _send(f"{begun}&digest={digest(data)}", "PUT", data, "application/octet-stream")
-    return {"mediaType": media_type, "digest": digest(data), "size": len(data)}
-
-
-def _send(url: str, method: str, data: bytes, media_type: str) -> str:
-    request = urllib.request.Request(url, data, {"Content-Type": media_type}, method=method)
-    with urllib.request.urlopen(request) as answer:
-        return str(answer.headers.get("Location", ""))
+def remove(tool: Tool, name: str) -> None:
+    """Remove an image if it is there."""
+    subprocess.run([*images(tool), "rm", name], capture_output=True, timeout=120)
 
 
 def remove_leftovers(bench: Bench, tool: Tool) -> None:
@@ -325,46 +301,75 @@ def remove_leftovers(bench: Bench, tool: Tool) -> None:
                 subprocess.run([*images(tool), "rm", *names], capture_output=True, timeout=5)
 
 
+# -- the run
+
+
+def measure(bench: Bench, tools: list[Tool], cases: list[str], runs: int) -> None:
+    """All turns of one case after another."""
+    for name in cases:
+        until = time.monotonic() + bench.seconds
+        for turn in range(runs + 1):
+            if turn > 1 and time.monotonic() > until:
+                break
+            bench.weighing = not turn
+            for tool in tools:
+                print(f"{name}, turn {turn}: {tool.name}", file=sys.stderr)
+                CASES[name](bench, tool)
+
+
+def table(tools: list[Tool], bench: Bench) -> str:
+    """A table in Markdown; the ratios are of other tools' times to the first tool's."""
+    first, others = tools[0].name, [tool.name for tool in tools[1:]]
+    columns = [first, *others, *(f"{name} / {first}" for name in others), "turns", f"{first}, memory"]
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for row in dict.fromkeys(row for row, _ in bench.samples):
+        taken = [bench.samples[row, tool.name] for tool in tools]
+        ratios = [statistics.median(b / a for a, b in zip(taken[0], one, strict=False)) for one in taken[1:] if one]
+        cells = [f"{statistics.median(one):.3f} s" if one else "" for one in taken]
+        cells += [f"{ratio:.2f}" for ratio in ratios] + [str(len(taken[0]))]
+        cells.append(f"{bench.peaks[row, first]:.0f} MB" if (row, first) in bench.peaks else "")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def run(root: str, tools: list[Tool], cases: list[str], args: argparse.Namespace) -> None:
+    """Measure below `root`, and print the table."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=root) as name, contextlib.ExitStack() as stack:
+        top = Path(name)
+        os.environ["COMPOSER_STATE_ROOT"], os.environ["COMPOSER_RUN_ROOT"] = f"{name}/s", f"{name}/r"
+        bench = Bench(top, stack.enter_context(registry(top)), args.mb, args.seconds)
+        source = image(top / "image")
+        for tool in tools:
+            tool.run(source, "build")
+            stack.callback(remove_leftovers, bench, tool)
+        if {"gzip", "zstd", "busy"}.intersection(cases):
+            publish(bench.registry, top, args.mb)
+        with contextlib.suppress(KeyboardInterrupt):  # show the results so far
+            measure(bench, tools, cases, args.runs)
+        usage = shutil.disk_usage(top)
+        print(
+            f"Medians of up to {args.runs}; {os.cpu_count()} cores, Linux {platform.release()}, load before {load:.1f},"
+            f" {usage.free >> 30} GB free in {root}.\n"
+        )
+        print(table(tools, bench), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare builds, pushes and pulls.")
     parser.add_argument("tools", nargs="+", metavar="NAME=COMMAND")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--mb", type=int, default=200, help="size of the pulled image and of the mounted file")
-    parser.add_argument("--root", default="/dev/shm", help="where Composer's state root and the projects go")
-    parser.add_argument("--only", default="", help=f"some of: {', '.join(CASES)}")
+    parser.add_argument("--roots", default="/dev/shm", help="where Composer's state root and the projects go, by turns")
+    parser.add_argument("--only", default=",".join(CASES), help=f"some of: {', '.join(CASES)}")
+    parser.add_argument("--seconds", type=float, default=180, help="no case begins another turn after this time")
     args = parser.parse_args()
     tools = [Tool(*text.split("=", 1)) for text in args.tools if "=" in text or parser.error(f"{text}: NAME=COMMAND")]
-    cases = [CASES[name] for name in args.only.split(",")] if args.only else list(CASES.values())
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=args.root) as name, contextlib.ExitStack() as stack:
-        top = Path(name)
-        os.environ["COMPOSER_STATE_ROOT"], os.environ["COMPOSER_RUN_ROOT"] = f"{name}/s", f"{name}/r"
-        bench = Bench(top, stack.enter_context(registry(top)), args.mb)
-        source = image(top / "image")
-        for tool in tools:
-            tool.run(source, "build")
-            stack.callback(remove_leftovers, bench, tool)
-        if pulls in cases:
-            publish(bench.registry, top, args.mb)
-        with contextlib.suppress(KeyboardInterrupt):  # show the results so far
-            for bench.turn in range(args.runs + 1):
-                for case in cases:
-                    for tool in tools:
-                        print(f"turn {bench.turn}, {case.__name__}: {tool.name}", file=sys.stderr)
-                        case(bench, tool)
-        print(
-            f"Medians of {args.runs}; {os.cpu_count()} cores, Linux {platform.release()}, load before {load:.1f}; {args.root}.\n"
-        )
-        for tool in tools:
-            bench.samples["peak memory of a command (MB)", tool.name] = [bench.peaks[tool.name]]
-        print(short(table(tools, bench.samples)))
-
-
-def short(text: str) -> str:
-    """The table without the columns for edited compose files, which this bench does not have."""
-    lines = text.splitlines()
-    width = lines[0].count("|") // 2 + 1
-    return "\n".join("|".join(line.split("|")[:width]) + "|" for line in lines)
+    cases = args.only.split(",")
+    if unknown := set(cases).difference(CASES):
+        parser.error(f"unknown cases: {', '.join(sorted(unknown))}")
+    for root in args.roots.split(","):
+        run(root, tools, cases, args)
 
 
 if __name__ == "__main__":
