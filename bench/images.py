@@ -298,7 +298,7 @@ def remove_leftovers(bench: Bench, tool: Tool) -> None:
         listed = [*images(tool), "ls", "--format", "{{.Repository}}:{{.Tag}}", pattern]
         if names := subprocess.run(listed, capture_output=True, text=True).stdout.split():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run([*images(tool), "rm", *names], capture_output=True, timeout=5)
+                subprocess.run([*images(tool), "rm", *names], capture_output=True, timeout=60)
 
 
 # -- the run

@@ -21,7 +21,7 @@ from engine.paths import Roots, make_private
 
 _PATIENCE = 600.0
 """Seconds that one writer waits for the others."""
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 SCHEMA = """
 CREATE TABLE layers (
@@ -30,7 +30,8 @@ CREATE TABLE layers (
     diff_id TEXT NOT NULL,
     size INTEGER NOT NULL,                -- bytes unpacked
     blob TEXT NOT NULL DEFAULT '',        -- digest of the blob it was pulled as, '' when made here
-    unsynced TEXT NOT NULL DEFAULT ''     -- the boot in which it was made, until its files are on the disc
+    unsynced TEXT NOT NULL DEFAULT '',    -- the boot in which it was made, until its files are on the disc
+    stream INTEGER NOT NULL DEFAULT 0     -- bytes of its tar stream, 0 when unknown
 ) STRICT;
 CREATE TABLE images (
     id TEXT PRIMARY KEY,                  -- sha256:<hex> of the configuration blob
@@ -109,6 +110,7 @@ UPGRADES = {
     4: "CREATE TABLE variants (reference TEXT NOT NULL, platform TEXT NOT NULL,"
     " image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, PRIMARY KEY (reference, platform)) STRICT",
     5: "ALTER TABLE layers ADD COLUMN unsynced TEXT NOT NULL DEFAULT ''",
+    6: "ALTER TABLE layers ADD COLUMN stream INTEGER NOT NULL DEFAULT 0",
 }
 """Version → what makes the next one of it."""
 

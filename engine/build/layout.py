@@ -64,13 +64,15 @@ def _record(images: ImageStore, folder: Folder, found: manifest.Manifest, file: 
         manifest.compression(layer)
         if store.get(chain_id) is not None:
             continue
-        if not images.blobs.has(layer.digest, layer.size):
-            with images.blobs.writer(layer.digest, layer.size) as writer:
+        if not images.blobs.is_whole(layer.digest, layer.size):
+            with images.blobs.writer(layer.digest, layer.size, synced=False) as writer:
                 folder.fetch(writer)
         parent = store.need([chain[position - 1]])[0].folder if position else ""
         with store.draft(parent) as draft, open(images.blobs.path(layer.digest), "rb") as blob:
             done = extract(draft, blob, f"layer {layer.digest[7:19]} of {subject}", diff_id=diff_ids[position])
-            store.commit(draft, chain_id=chain_id, diff_id=done.diff_id, size=done.size, blob=layer.digest)
+            store.commit(
+                draft, chain_id=chain_id, diff_id=done.diff_id, size=done.size, stream=done.stream, blob=layer.digest
+            )
     return images.record(file, chain)
 
 

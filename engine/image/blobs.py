@@ -1,7 +1,8 @@
 """The content-addressed store: <state>/blobs/sha256/<hex>.
 
 A blob is written under a temporary name, verified (digest and size), synced and renamed, so that a blob in the store is
-always complete. Readers verify it again, because the file may have been damaged or edited since.
+complete. The blob of a layer that is just being unpacked is on disk only when an image has the layer (`LayerStore.sync`).
+Readers verify a blob again, because the file may have been damaged or edited since.
 """
 
 from __future__ import annotations
@@ -50,6 +51,19 @@ class BlobStore:
             return False
         return size is None or status.st_size == size
 
+    def is_whole(self, digest: str, size: int) -> bool:
+        """Whether the blob is in the store, by its content: that of a layer without an image may be damaged if the
+        machine went down meanwhile."""
+        if not self.has(digest, size):
+            return False
+        try:
+            with self.open(digest) as reader:
+                while reader.read():
+                    pass
+        except (NotFound, Corrupt):
+            return False
+        return True
+
     def read(self, digest: str) -> bytes:
         """A small blob, verified. Raises NotFound, Corrupt."""
         with self.open(digest) as reader:
@@ -75,20 +89,22 @@ class BlobStore:
         return digest
 
     @contextlib.contextmanager
-    def writer(self, digest: str, size: int) -> Iterator[BlobWriter]:
+    def writer(self, digest: str, size: int, *, synced: bool = True) -> Iterator[BlobWriter]:
         """Write a blob whose digest and size are known. They are verified at the end of the block, and the blob is stored. If
-        the block raises, or they do not match (Corrupt), nothing remains."""
-        with self._write(BlobWriter(digest, size)) as writer:
+        the block raises, or they do not match (Corrupt), nothing remains. With `synced` False, the caller commits a layer
+        with this blob, and its `sync` writes both to disk."""
+        with self._write(BlobWriter(digest, size), synced) as writer:
             yield writer
 
     @contextlib.contextmanager
-    def ingest(self) -> Iterator[BlobWriter]:
-        """Write a blob of our own: at the end of the block it is stored under the writer's digest."""
-        with self._write(BlobWriter("", None)) as writer:
+    def ingest(self, *, digest: str = "", synced: bool = True) -> Iterator[BlobWriter]:
+        """Write a blob of our own: at the end of the block it is stored under the writer's digest. A given `digest` is
+        not verified here, because the caller does so. `synced`: see `writer`."""
+        with self._write(BlobWriter(digest, None), synced) as writer:
             yield writer
 
     @contextlib.contextmanager
-    def _write(self, writer: BlobWriter) -> Iterator[BlobWriter]:
+    def _write(self, writer: BlobWriter, synced: bool) -> Iterator[BlobWriter]:
         partial = f"{self.folder}/{PARTIAL}{os.urandom(8).hex()}"
         try:
             make_private(self.folder)
@@ -100,9 +116,11 @@ class BlobStore:
                 writer.file = file
                 yield writer
                 writer.finish()
-                os.fsync(file.fileno())
+                if synced:
+                    os.fsync(file.fileno())
             os.rename(partial, self.path(writer.digest))
-            _sync_folder(self.folder)
+            if synced:
+                _sync_folder(self.folder)
         except OSError as error:
             raise OperationFailed.of("write blob", writer.digest, error) from error
         finally:
@@ -135,20 +153,22 @@ class BlobStore:
 
 
 class BlobWriter:
-    """Writes a blob's bytes to `file`. Raises Corrupt before writing more than the promised `size`."""
+    """Writes a blob's bytes to `file`. Raises Corrupt before writing more than the promised `size`. A blob with a
+    digest but no size is not verified."""
 
     file: IO[bytes]
 
     def __init__(self, digest: str, size: int | None) -> None:
         self.digest, self.size = digest, size
-        self._hash = _sha256()
+        self._hash = None if digest and size is None else _sha256()
         self.written = 0
 
     def write(self, data: bytes) -> None:
         self.written += len(data)
         if self.size is not None and self.written > self.size:
             raise Corrupt(f"blob {self.digest} is longer than the {self.size} bytes its descriptor promises")
-        self._hash.update(data)
+        if self._hash:
+            self._hash.update(data)
         view = memoryview(data)
         while view:
             view = view[self.file.write(view) :]
@@ -162,6 +182,8 @@ class BlobWriter:
 
     def finish(self) -> None:
         """Raises Corrupt unless exactly the promised bytes were written; if none were promised, takes their digest."""
+        if self._hash is None:
+            return
         found = self._hash.hexdigest()
         if self.size is None:
             self.digest, self.size = f"sha256:{found}", self.written

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from engine.image import config as image_config
 from engine.image import lease
 from engine.image.images import ImageStore, now
-from engine.image.layer.pack import pack
+from engine.image.layer.pipeline import packed
 from engine.image.layer.unpack import unpack
 from engine.image.layer_add import seal
 from engine.spec.image import ImageConfig, ImageRecord
@@ -36,7 +33,7 @@ def commit(
         layers = images.layers.need(chain)
         parent = layers[-1] if layers else None
         with images.layers.draft(parent.folder if parent else "") as draft:
-            unpack(_stream(upper), draft.fd, "the container's changes")
+            unpack(packed(upper, live=True), draft.fd, "the container's changes")
             if draft.changed:
                 layer = seal(images.layers, draft, parent)
                 chain.append(layer.chain_id)
@@ -48,31 +45,3 @@ def commit(
         step = image_config.History(created=file.created, comment=message, empty_layer=len(chain) == len(layers))
         file.history = [*(file.history or ()), step]
         return images.record(image_config.encode(file), chain, tags=tags, built=True)
-
-
-def _stream(folder: str) -> Iterator[bytes]:
-    """`folder` as a tar stream, packed in a thread while it is read."""
-    pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(64)
-
-    def run() -> None:
-        try:
-            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                pack(root, pieces.put, live=True)
-            finally:
-                os.close(root)
-            pieces.put(None)
-        except BaseException as error:  # raised where the stream is read
-            pieces.put(error)
-
-    thread = threading.Thread(target=run, name="commit", daemon=True)
-    thread.start()
-    while True:
-        piece = pieces.get()
-        if isinstance(piece, BaseException):
-            raise piece
-        if piece is None:
-            break
-        if piece:  # the padding of an empty file is empty, too
-            yield piece
-    thread.join()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -30,13 +30,15 @@ WHOLE = "unsynced IN ('', ?)"
 
 
 class Layer(Struct, frozen=True):
-    """A layer in the store; `folder` below <state>/layers, `size` in bytes unpacked, `blob` see engine.store."""
+    """A layer in the store; `folder` below <state>/layers, `size` in bytes unpacked, `stream` in bytes as a tar stream (0:
+    unknown), `blob` see engine.store."""
 
     chain_id: str
     folder: str
     diff_id: str
     size: int
     blob: str = ""
+    stream: int = 0
 
 
 class Draft:
@@ -78,7 +80,7 @@ class LayerStore:
 
     def get(self, chain_id: str) -> Layer | None:
         row = self.store.db.execute(
-            f"SELECT chain_id, folder, diff_id, size, blob FROM layers WHERE chain_id = ? AND {WHOLE}",
+            f"SELECT chain_id, folder, diff_id, size, blob, stream FROM layers WHERE chain_id = ? AND {WHOLE}",
             (chain_id, boot_id()),
         ).fetchone()
         return Layer(*row) if row else None
@@ -114,7 +116,7 @@ class LayerStore:
             os.close(draft.fd)
             self._discard(draft.name)
 
-    def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
+    def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, stream: int = 0, blob: str = "") -> Layer:
         """Turn the draft into a layer. If another process was first, its layer is used and the draft is removed. Its
         files need not be on disk yet: until `sync`, the layer counts in this boot only."""
         try:
@@ -134,24 +136,26 @@ class LayerStore:
                 db.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))  # a layer of an earlier boot
                 folder = self._place(draft, chain_id)
                 db.execute(
-                    "INSERT INTO layers (chain_id, folder, diff_id, size, blob, unsynced) VALUES (?, ?, ?, ?, ?, ?)",
-                    (chain_id, folder, diff_id, size, blob, boot_id()),
+                    "INSERT INTO layers (chain_id, folder, diff_id, size, stream, blob, unsynced)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (chain_id, folder, diff_id, size, stream, blob, boot_id()),
                 )
         except OSError as error:
             raise OperationFailed.of("store layer", chain_id, error) from error
-        return Layer(chain_id, folder, diff_id, size, blob)
+        return Layer(chain_id, folder, diff_id, size, blob, stream)
 
     def sync(self) -> None:
-        """Write all layers to disk, with one syncfs(2) for any number of them."""
+        """Write all layers and their blobs to disk, with one syncfs(2) for any number of them."""
         rows = self.store.db.execute("SELECT chain_id FROM layers WHERE unsynced = ?", (boot_id(),)).fetchall()
         if not rows:
             return
         try:
-            root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                syncfs(root)
-            finally:
-                os.close(root)
+            for folder in _file_systems(self.root, self.store.roots.blobs):
+                fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    syncfs(fd)
+                finally:
+                    os.close(fd)
         except OSError as error:
             raise OperationFailed.of("synchronise", self.root, error) from error
         with self.store.transaction() as db:
@@ -196,3 +200,12 @@ class LayerStore:
             return [name for name in os.listdir(self.root) if name != mountpoints.NAME]
         except FileNotFoundError:
             return []
+
+
+def _file_systems(*folders: str) -> Iterable[str]:
+    """One of the directories for each file system; those that do not exist are skipped."""
+    found: dict[int, str] = {}
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            found.setdefault(os.stat(folder).st_dev, folder)
+    return found.values()

@@ -186,6 +186,7 @@ class Pull:
                         chain_id=chain[position],
                         diff_id=done.diff_id,
                         size=done.size,
+                        stream=done.stream,
                         blob=found.layers[position].digest,
                     )
                     self.report(found.layers[position].digest, "Pull complete")
@@ -215,7 +216,7 @@ class Pull:
         """In a thread of the pool: fetch one layer unless its blob exists, and unpack it."""
         try:
             with self.images.blobs.exclusive(layer.digest):
-                if not self.images.blobs.has(layer.digest, layer.size):
+                if not self.images.blobs.is_whole(layer.digest, layer.size):
                     self.fetch(layer)
             self.check_stop()
             self.report(layer.digest, "Extracting", layer.size, layer.size)
@@ -236,7 +237,7 @@ class Pull:
                 reported = count
                 self.report(layer.digest, "Downloading", count, layer.size)
 
-        with self.images.blobs.writer(layer.digest, layer.size) as writer:
+        with self.images.blobs.writer(layer.digest, layer.size, synced=False) as writer:
             self.client.fetch(writer, progress, urls=layer.urls)
         self.report(layer.digest, "Download complete", layer.size, layer.size)
 

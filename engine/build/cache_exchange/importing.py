@@ -119,10 +119,10 @@ def _fetch(images: ImageStore, origin: _Origin, found: Found, ids: list[str]) ->
         return
     diff_id, blob = found.layers[-1]
     manifest.compression(blob)
-    if not images.blobs.has(blob.digest, blob.size):
-        with images.blobs.writer(blob.digest, blob.size) as writer:
+    if not images.blobs.is_whole(blob.digest, blob.size):
+        with images.blobs.writer(blob.digest, blob.size, synced=False) as writer:
             origin.fetch(writer)
     parent = store.need(ids[:-1])[-1].folder if ids[:-1] else ""
     with store.draft(parent) as draft, open(images.blobs.path(blob.digest), "rb") as file:
         done = extract(draft, file, f"layer {blob.digest[7:19]} of {origin.subject}", diff_id=diff_id)
-        store.commit(draft, chain_id=ids[-1], diff_id=diff_id, size=done.size, blob=blob.digest)
+        store.commit(draft, chain_id=ids[-1], diff_id=diff_id, size=done.size, stream=done.stream, blob=blob.digest)

@@ -130,10 +130,17 @@ def _layer(images: ImageStore, members: Members, chain: list[str], layer: manife
     manifest.compression(layer)
     if images.layers.get(chain[-1]) is not None:
         return
-    if not images.blobs.has(layer.digest, layer.size):
-        with images.blobs.writer(layer.digest, layer.size) as writer:
+    if not images.blobs.is_whole(layer.digest, layer.size):
+        with images.blobs.writer(layer.digest, layer.size, synced=False) as writer:
             members.fetch(writer)
     parent = images.layers.need(chain[-2:-1])[0].folder if len(chain) > 1 else ""
     with images.layers.draft(parent) as draft, open(images.blobs.path(layer.digest), "rb") as blob:
         done = extract(draft, blob, f"layer {layer.digest[7:19]} of the archive", diff_id=diff_id)
-        images.layers.commit(draft, chain_id=chain[-1], diff_id=done.diff_id, size=done.size, blob=layer.digest)
+        images.layers.commit(
+            draft,
+            chain_id=chain[-1],
+            diff_id=done.diff_id,
+            size=done.size,
+            stream=done.stream,
+            blob=layer.digest,
+        )

@@ -15,15 +15,19 @@ from engine.image import lease, platform, reference
 from engine.image.archive import first_format, layout
 from engine.image.archive.members import Members
 from engine.image.archive.saving import Entry
+from engine.image.blobs import BlobWriter
 from engine.image.images import ImageStore
-from engine.image.layer.compression import chunks
-from engine.image.layer.pipeline import Hashed
-from engine.image.layer.unpack import unpack
+from engine.image.layer.compression import chunks, detect
+from engine.image.layer.pieces import file_of
+from engine.image.layer_add import extract
 from engine.image.layers import Layer
 from engine.paths import make_private
 from engine.spec.image import ImageRecord
 
 _decode = msgspec.json.Decoder(list[Entry]).decode
+_HEAD = 16
+_PUSHED = ("", "gzip", "zstd")
+"""Compressions that a layer in a registry may have."""
 
 
 def load(images: ImageStore, file: IO[bytes], *, platforms: Iterable[str] = ()) -> list[ImageRecord]:
@@ -59,8 +63,15 @@ def _load(images: ImageStore, members: Members, wanted: list[platform.Platform])
 
 
 def load_stream(images: ImageStore, file: IO[bytes], *, platforms: Iterable[str] = ()) -> list[ImageRecord]:
-    """Like `load`, for an archive that may be compressed and is not seekable. It is copied beside the store first."""
+    """Like `load`, for an archive that may be compressed, and may come through a pipe: then it is copied beside the store
+    first."""
     make_private(images.store.roots.state)  # this may be the first command on the machine
+    if file.seekable():
+        start = file.tell()
+        kind = detect(file.read(_HEAD))
+        file.seek(start)
+        if not kind:
+            return load(images, file, platforms=platforms)
     with tempfile.TemporaryFile(dir=images.store.roots.state) as whole:
         for data in chunks(file, "the image archive"):
             whole.write(data)
@@ -92,16 +103,27 @@ def _load_one(images: ImageStore, members: Members, entry: Entry) -> ImageRecord
 
 
 def _layer(images: ImageStore, stream: IO[bytes], parent: Layer | None, chain_id: str, diff_id: str) -> Layer:
-    """Unpack one layer, and keep its stream as a blob, because packing it again would not produce the same bytes."""
-    with images.layers.draft(parent.folder if parent else "") as draft, images.blobs.ingest() as blob:
+    """Unpack one layer, and keep it as a blob, because packing it again would not produce the same bytes."""
+    head = stream.read(_HEAD)
+    kind = detect(head)
+    if kind not in _PUSHED:
+        stream.seek(0)
+        head, stream, kind = b"", file_of(chunks(stream, f"layer {diff_id[7:19]} of the archive")), ""
+    with images.layers.draft(parent.folder if parent else "") as draft:
+        with images.blobs.ingest(digest="" if kind else diff_id, synced=False) as blob:
+            done = extract(draft, _Kept(head, stream, blob), f"layer {diff_id[7:19]} of the archive", diff_id=diff_id)
+        return images.layers.commit(
+            draft, chain_id=chain_id, diff_id=diff_id, size=done.size, stream=done.stream, blob=blob.digest
+        )
 
-        def both() -> Iterable[bytes]:
-            for piece in chunks(stream, diff_id):
-                blob.write(piece)
-                yield piece
 
-        hashed = Hashed(iter(both()))
-        done = unpack(iter(hashed), draft.fd, f"layer {diff_id[7:19]}")
-        if hashed.digest != diff_id:
-            raise Corrupt(f"a layer of the archive has the diff_id {hashed.digest}; expected {diff_id}")
-        return images.layers.commit(draft, chain_id=chain_id, diff_id=diff_id, size=done.size, blob=diff_id)
+class _Kept:
+    """A file that writes what is read from it, after `head`, to a blob."""
+
+    def __init__(self, head: bytes, file: IO[bytes], blob: BlobWriter) -> None:
+        self._head, self._file, self._blob = head, file, blob
+
+    def read(self, size: int = -1) -> bytes:
+        data, self._head = self._head or self._file.read(size), b""
+        self._blob.write(data)
+        return data

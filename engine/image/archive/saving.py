@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
+import shutil
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
-from typing import IO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
 
 import msgspec
 from msgspec import Struct
@@ -17,8 +16,9 @@ from engine.errors import Corrupt, NotFound
 from engine.image import manifest, platform, reference
 from engine.image.blobs import digest_of
 from engine.image.images import ImageStore
-from engine.image.layer.compression import chunks
-from engine.image.layer.pack import pack
+from engine.image.layer.compression import CHUNK, chunks
+from engine.image.layer.pieces import file_of
+from engine.image.layer.pipeline import Hashed, packed
 from engine.image.layer_blob import Compression, blob_of
 from engine.image.layers import Layer
 from engine.image.publication import publish
@@ -49,7 +49,8 @@ def save(
     repository. `docker`: with the list that Docker reads. `compression` (gzip, zstd) applies to layers, "" for none.
     Raises NotFound, Corrupt (the content of a layer no longer matches its diff_id)."""
     chosen = [one for name in wanted for one in _chosen(images, name, platforms)]
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    file: Any = _Out(out)
+    with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, copybufsize=CHUNK) as tar:
         archive = _Archive(images, tar, compression)
         for own, tags, others in chosen:
             archive.save(own, tags, others)
@@ -173,50 +174,66 @@ class _Archive:
         found = blob_of(self.images, layer, Compression(self._compression))
         name = _blob(found.digest)
         if name not in self._written:
-            self._written.add(name)
-            info = tarfile.TarInfo(name)
-            info.size = found.size
             with open(self.images.blobs.path(found.digest), "rb") as file:
-                self._tar.addfile(info, file)
+                self._add_stream(name, found.size, file)
         return found
 
     def _layer(self, layer: Layer) -> manifest.Descriptor:
-        """Write the layer's uncompressed stream, unless the archive has it, and verify its diff_id."""
-        with tempfile.TemporaryFile(dir=self.images.store.roots.state) as file:
-            size = self._unpacked(layer, file)
-            name = _blob(layer.diff_id)
-            if name not in self._written:
-                self._written.add(name)
-                info = tarfile.TarInfo(name)
-                info.size = size
-                file.seek(0)
-                self._tar.addfile(info, file)
+        """Write the layer's uncompressed stream, unless the archive has it."""
+        name, size = _blob(layer.diff_id), layer.stream
+        if size and name not in self._written:
+            self._add_stream(name, size, _stream(self.images, layer))
+        elif not size:  # recorded by an older composer
+            with tempfile.TemporaryFile(dir=self.images.store.roots.state) as file:
+                shutil.copyfileobj(_stream(self.images, layer), file, CHUNK)
+                size = file.tell()
+                if name not in self._written:
+                    file.seek(0)
+                    self._add_stream(name, size, file)
         return manifest.Descriptor(media_type=manifest.OCI_LAYER, digest=layer.diff_id, size=size)
 
-    def _unpacked(self, layer: Layer, file: IO[bytes]) -> int:
-        """The stream from the pulled blob, or packed again."""
-        images = self.images
-        found = hashlib.sha256()
+    def _add_stream(self, name: str, size: int, file: IO[bytes]) -> None:
+        self._written.add(name)
+        info = tarfile.TarInfo(name)
+        info.size = size
+        self._tar.addfile(info, file)
+        if file.read(1):  # verifies the digest as well
+            raise Corrupt(f"{name} is longer than the {size} bytes that were recorded")
 
-        def write(data: bytes) -> None:
-            found.update(data)
-            file.write(data)
 
-        if layer.blob and images.blobs.has(layer.blob):
-            with open(images.blobs.path(layer.blob), "rb") as blob:
-                for piece in chunks(blob, layer.blob):
-                    write(piece)
-        else:
-            root = os.open(images.layers.path(layer.folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                pack(root, write)
-            finally:
-                os.close(root)
-        if f"sha256:{found.hexdigest()}" != layer.diff_id:
-            raise Corrupt(
-                f"layer {layer.folder} no longer has the digest {layer.diff_id}", hint="Pull or build its image again."
-            )
-        return file.tell()
+class _Out:
+    """What tarfile needs of a file that is written from its start; a pipe cannot tell its position."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._written = file, 0
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self._written += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written
+
+
+def _stream(images: ImageStore, layer: Layer) -> IO[bytes]:
+    """The layer's uncompressed stream, from its blob or packed again. Reading its end raises Corrupt if it is not what
+    its diff_id says."""
+    return file_of(_pieces(images, layer))
+
+
+def _pieces(images: ImageStore, layer: Layer) -> Iterator[bytes]:
+    if layer.blob and images.blobs.has(layer.blob):
+        with open(images.blobs.path(layer.blob), "rb") as blob:
+            hashed = Hashed(chunks(blob, layer.blob))
+            yield from hashed
+    else:
+        hashed = Hashed(packed(images.layers.path(layer.folder)))
+        yield from hashed
+    if hashed.digest != layer.diff_id:
+        raise Corrupt(
+            f"layer {layer.folder} no longer has the digest {layer.diff_id}", hint="Pull or build its image again."
+        )
 
 
 def _blob(digest: str) -> str:

@@ -1,63 +1,103 @@
-"""Decompress and hash in a separate thread, so that writing files does not wait for them (both release the GIL)."""
+"""Streams that are produced in a separate thread, so that writing files does not wait for decompressing, hashing and
+reading (all of them release the GIL)."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-_AHEAD = 8
+from engine.image.layer.compression import CHUNK
+from engine.image.layer.pack import pack
+
+_AHEAD = 16
+"""How many pieces a thread may be ahead of its reader."""
+
+Put = Callable[[bytes], None]
+
+
+class _StoppedError(Exception):
+    """The reader has left."""
+
+
+def produced(produce: Callable[[Put], None]) -> Iterator[bytes]:
+    """The pieces that `produce`, in a thread, gives to its argument, but not empty ones. Its exceptions are raised here;
+    leaving the iteration early ends the thread."""
+    pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
+    stop = threading.Event()
+
+    def put(piece: bytes) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        if piece:
+            pieces.put(piece)
+
+    def run() -> None:
+        try:
+            produce(put)
+            pieces.put(None)
+        except _StoppedError:
+            pass
+        except BaseException as error:  # every exception is passed to the reader
+            pieces.put(error)
+
+    thread = threading.Thread(target=run, name="layer", daemon=True)
+    thread.start()
+    try:
+        while (item := pieces.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        while thread.is_alive():
+            # The thread may be blocked on a full queue: make room until it has noticed the request to stop.
+            try:
+                pieces.get_nowait()
+            except queue.Empty:
+                thread.join(0.01)
+
+
+def packed(folder: str, *, live: bool = False) -> Iterator[bytes]:
+    """The tar stream of a layer's directory, as `pack` writes it, in larger pieces."""
+
+    def produce(put: Put) -> None:
+        gathered = bytearray()
+
+        def write(data: bytes) -> None:
+            gathered.extend(data)
+            if len(gathered) >= CHUNK:
+                put(bytes(gathered))
+                gathered.clear()
+
+        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            pack(root, write, live=live)
+        finally:
+            os.close(root)
+        put(bytes(gathered))
+
+    return produced(produce)
 
 
 class Hashed:
     """Iterate once over the pieces of `source`; then `digest` is sha256:… of all of them and `size` their total length
-    in bytes.
-
-    The source runs in a thread, at most a few pieces ahead. Its exceptions are raised here; leaving the iteration early (or
-    `close`) ends the thread.
-    """
+    in bytes. The source runs in a thread."""
 
     def __init__(self, source: Iterator[bytes]) -> None:
         self.digest = ""
         self.size = 0
         self._source = source
-        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="layer", daemon=True)
 
     def __iter__(self) -> Iterator[bytes]:
-        self._thread.start()
-        try:
-            while True:
-                item = self._queue.get()
-                if isinstance(item, BaseException):
-                    raise item
-                if not item:
-                    return
-                yield item
-        finally:
-            self.close()
+        return produced(self._run)
 
-    def close(self) -> None:
-        self._stop.set()
-        while self._thread.is_alive():
-            # The thread may be blocked on a full queue: make room until it has noticed the request to stop.
-            try:
-                self._queue.get_nowait()
-            except queue.Empty:
-                self._thread.join(0.01)
-
-    def _run(self) -> None:
+    def _run(self, put: Put) -> None:
         digest = hashlib.sha256()
-        try:
-            for piece in self._source:
-                digest.update(piece)
-                self.size += len(piece)
-                if self._stop.is_set():
-                    return
-                self._queue.put(piece)
-            self.digest = "sha256:" + digest.hexdigest()
-            self._queue.put(b"")
-        except BaseException as error:  # every exception is passed to the reader
-            self._queue.put(error)
+        for piece in self._source:
+            digest.update(piece)
+            self.size += len(piece)
+            put(piece)
+        self.digest = "sha256:" + digest.hexdigest()
