@@ -15,7 +15,6 @@ from engine.image.layer.gzip import deflate
 from engine.image.layer.pack import pack
 
 if TYPE_CHECKING:
-    from engine.image.blobs import BlobStore
     from engine.image.images import ImageStore
     from engine.image.layers import Layer
 
@@ -40,7 +39,7 @@ def blob_of(images: ImageStore, layer: Layer, compression: Compression) -> manif
     """The layer as a blob of the store; it is compressed now if it has none. Raises Corrupt, ImageError."""
     digest = layer.blob
     if not digest or not images.blobs.has(digest):
-        digest = compress(images.blobs, images.layers.path(layer.folder), layer, compression)
+        digest = compress(images, layer, compression)
         images.layers.set_blob(layer.chain_id, digest)
     path = images.blobs.path(digest)
     with open(path, "rb") as file:
@@ -48,15 +47,16 @@ def blob_of(images: ImageStore, layer: Layer, compression: Compression) -> manif
     return manifest.Descriptor(media_type=media_type, digest=digest, size=os.stat(path).st_size)
 
 
-def compress(blobs: BlobStore, folder: str, layer: Layer, compression: Compression) -> str:
-    """Pack the layer in `folder` as a blob again, and return its digest.
+def compress(images: ImageStore, layer: Layer, compression: Compression) -> str:
+    """Pack the layer as a blob again, and return its digest.
 
     Raises Corrupt when the result does not match the diff_id: the content has changed, or a pulled layer had its entries in
     another order.
     """
-    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root_entry = images.layers.root_changed(layer)
+    root = os.open(images.layers.path(layer.folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with blobs.ingest() as writer:
+        with images.blobs.ingest() as writer:
             plain = hashlib.sha256()
             compressor = _compressor(compression)
 
@@ -64,7 +64,7 @@ def compress(blobs: BlobStore, folder: str, layer: Layer, compression: Compressi
                 plain.update(data)
                 writer.write(compressor.compress(data))
 
-            pack(root, write)
+            pack(root, write, root_entry=root_entry)
             writer.write(compressor.flush())
             if f"sha256:{plain.hexdigest()}" != layer.diff_id:
                 raise Corrupt(

@@ -25,6 +25,8 @@ from engine.paths import make_private
 from engine.store import Store
 
 DRAFT = ".draft-"
+_ROOT = (0, 0, 0o755)
+"""Owner and mode of the root directory below the lowest layer."""
 WHOLE = "unsynced IN ('', ?)"
 """Selects rows with complete files; the parameter is `boot_id()`. Those of an earlier boot may have lost some."""
 
@@ -49,13 +51,12 @@ class Draft:
         self.diff = f"{path}/diff"
         self.work = f"{path}/work"
         self.fd = os.open(self.diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._origin = (0, 0, 0o755)
+        self._origin = _ROOT
 
     @property
     def root_changed(self) -> bool:
         """Whether the root directory's owner or mode has changed."""
-        status = os.stat(self.fd)
-        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) != self._origin
+        return _root(self.fd) != self._origin
 
     @property
     def changed(self) -> bool:
@@ -64,10 +65,10 @@ class Draft:
 
     def inherit(self, folder: str) -> None:
         """Give the root directory the owner and mode of `folder` (…/diff). Raises OSError."""
-        status = os.stat(folder)
-        os.fchown(self.fd, status.st_uid, status.st_gid)
-        os.fchmod(self.fd, status.st_mode & 0o7777)
-        self._origin = (status.st_uid, status.st_gid, status.st_mode & 0o7777)
+        uid, gid, mode = _root(folder)
+        os.fchown(self.fd, uid, gid)
+        os.fchmod(self.fd, mode)
+        self._origin = (uid, gid, mode)
 
 
 class LayerStore:
@@ -92,6 +93,17 @@ class LayerStore:
             if layer is None:
                 raise NotFound("layer", chain_id, hint="Pull or build the image again.")
         return [layer for layer in found if layer]
+
+    def root_changed(self, layer: Layer) -> bool:
+        """Whether the owner or mode of a layer's root directory differs from that of the layer below it in an image, so
+        that its tar stream has an entry for it."""
+        below = self.store.db.execute(
+            "SELECT folder FROM image_layers AS own"
+            " JOIN image_layers AS other ON other.image_id = own.image_id AND other.position = own.position - 1"
+            " JOIN layers ON layers.chain_id = other.chain_id WHERE own.chain_id = ? LIMIT 1",
+            (layer.chain_id,),
+        ).fetchone()
+        return _root(self.path(layer.folder)) != (_root(self.path(below[0])) if below else _ROOT)
 
     @contextlib.contextmanager
     def draft(self, parent: str = "") -> Iterator[Draft]:
@@ -200,6 +212,11 @@ class LayerStore:
             return [name for name in os.listdir(self.root) if name != mountpoints.NAME]
         except FileNotFoundError:
             return []
+
+
+def _root(folder: int | str) -> tuple[int, int, int]:
+    status = os.stat(folder)
+    return status.st_uid, status.st_gid, status.st_mode & 0o7777
 
 
 def _file_systems(*folders: str) -> Iterable[str]:

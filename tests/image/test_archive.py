@@ -1,5 +1,6 @@
 import io
 import json
+import lzma
 import os
 import tarfile
 
@@ -8,6 +9,7 @@ import pytest
 
 from engine.errors import Corrupt, ImageError, NotFound
 from engine.image import attached
+from engine.image import config as image_config
 from engine.image.archive.loading import load, load_stream
 from engine.image.archive.saving import save
 from engine.image.attached import Attached, Attestation
@@ -16,6 +18,8 @@ from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
 from engine.image.layer.overlay import make_whiteout
 from engine.image.layer.pack import pack
+from engine.image.layer_add import seal
+from engine.image.layer_blob import Compression, blob_of
 from engine.paths import Roots
 from engine.spec.image import ImageConfig, SavedImage
 from engine.store import Store
@@ -250,3 +254,68 @@ def test_loading_may_be_the_first_thing_that_is_done(images, elsewhere, image, t
 def test_non_archives_are_refused(elsewhere):
     with pytest.raises(ImageError):
         load(elsewhere, io.BytesIO(b"nonsense" * 1000))
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_compressed_layer_is_kept_as_it_is(images, elsewhere, image, kind):
+    out = io.BytesIO()
+    save(images, ["app:1"], out, compression=kind)
+    out.seek(0)
+    (entry,) = json.load(tarfile.open(fileobj=out).extractfile("manifest.json"))
+    out.seek(0)
+    (loaded,) = load(elsewhere, out)
+    blobs = [layer.blob for layer in elsewhere.layers.need(elsewhere.chain(loaded.id))]
+    assert [f"blobs/{blob.replace(':', '/')}" for blob in blobs] == entry["Layers"]
+
+
+def test_a_layer_that_no_registry_takes_is_kept_uncompressed(images, elsewhere, image):
+    out = io.BytesIO()
+    save(images, ["app:1"], out)
+    out.seek(0)
+    (entry,) = json.load(tarfile.open(fileobj=out).extractfile("manifest.json"))
+    out.seek(0)
+
+    def change(name, data):
+        return None if name == "index.json" else lzma.compress(data) if name in entry["Layers"] else data
+
+    (loaded,) = load(elsewhere, spoiled(out, change))
+    for layer in elsewhere.layers.need(elsewhere.chain(loaded.id)):
+        assert layer.blob == layer.diff_id
+    again = io.BytesIO()
+    save(elsewhere, ["app:1"], again)
+    assert again.getvalue() == out.getvalue()
+
+
+def test_a_changed_root_directory_comes_back(images, elsewhere, image):
+    """As after `RUN chmod 711 /`: the layer's stream has an entry for the root."""
+    (parent,) = images.layers.need(images.chain(image.id)[-1:])
+    with images.layers.draft(parent.folder) as draft:
+        os.fchmod(draft.fd, 0o711)
+        layer = seal(images.layers, draft, parent)
+    file = images.file(image.id)
+    file.rootfs.diff_ids = [*file.rootfs.diff_ids, layer.diff_id]
+    images.record(image_config.encode(file), [*images.chain(image.id), layer.chain_id], tags=["app:2"])
+    out = io.BytesIO()
+    save(images, ["app:2"], out)
+    out.seek(0)
+    (loaded,) = load(elsewhere, out)
+    top = elsewhere.layers.need(elsewhere.chain(loaded.id))[-1]
+    assert os.stat(elsewhere.layers.path(top.folder)).st_mode & 0o777 == 0o711
+    assert blob_of(images, layer, Compression()).size > 0  # for a push
+
+
+def test_layers_of_an_older_composer_are_saved_alike(images, image):
+    """Their streams' length is not known."""
+    out, again = io.BytesIO(), io.BytesIO()
+    save(images, ["app:1"], out)
+    with images.store.transaction() as db:
+        db.execute("UPDATE layers SET stream = 0")
+    save(images, ["app:1"], again)
+    assert again.getvalue() == out.getvalue()
+
+
+def test_a_wrong_recorded_length_is_found(images, image):
+    with images.store.transaction() as db:
+        db.execute("UPDATE layers SET stream = stream - 512")
+    with pytest.raises(Corrupt, match="longer than"):
+        save(images, ["app:1"], io.BytesIO())

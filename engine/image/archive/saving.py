@@ -228,7 +228,8 @@ def _pieces(images: ImageStore, layer: Layer) -> Iterator[bytes]:
             hashed = Hashed(chunks(blob, layer.blob))
             yield from hashed
     else:
-        hashed = Hashed(packed(images.layers.path(layer.folder)))
+        root_entry = images.layers.root_changed(layer)
+        hashed = Hashed(packed(images.layers.path(layer.folder), root_entry=root_entry))
         yield from hashed
     if hashed.digest != layer.diff_id:
         raise Corrupt(

@@ -60,7 +60,7 @@ def produced(produce: Callable[[Put], None]) -> Iterator[bytes]:
                 thread.join(0.01)
 
 
-def packed(folder: str, *, live: bool = False) -> Iterator[bytes]:
+def packed(folder: str, *, root_entry: bool = False, live: bool = False) -> Iterator[bytes]:
     """The tar stream of a layer's directory, as `pack` writes it, in larger pieces."""
 
     def produce(put: Put) -> None:
@@ -74,7 +74,7 @@ def packed(folder: str, *, live: bool = False) -> Iterator[bytes]:
 
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            pack(root, write, live=live)
+            pack(root, write, root_entry=root_entry, live=live)
         finally:
             os.close(root)
         put(bytes(gathered))
