@@ -56,6 +56,22 @@ def test_round_trip(start_registry, images, other_images, make):
     assert other_images.layers.names() == other_images.blobs.names() == []
 
 
+def test_a_blob_that_a_crash_damaged_is_fetched_again(start_registry, images, other_images, make):
+    """Its name and size were on disk, but not all of its content, and no image has it."""
+    host = start_registry()
+    pushed = make(images, f"{host}/app:1", a=b"x" * 100_000)
+    registry.push(f"{host}/app:1", images=images)
+    (layer,) = images.layers.need(images.chain(pushed.id))
+    with other_images.blobs.ingest() as writer:
+        writer.write(b"")
+    with open(other_images.blobs.path(layer.blob), "wb") as file:
+        file.truncate(os.path.getsize(images.blobs.path(layer.blob)))
+    pulled = registry.pull(f"{host}/app:1", images=other_images)
+    with open(other_images.layers.path(pulled.layers[0]) + "/a") as file:
+        assert file.read() == "x" * 100_000
+    assert other_images.blobs.is_whole(layer.blob, os.path.getsize(images.blobs.path(layer.blob)))
+
+
 def test_layers_are_shared_between_images(start_registry, images, other_images, make):
     host = start_registry()
     for name in ("one", "two"):
