@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "autostart",
-    "Bring projects back after a reboot",
+    "Start projects again after a reboot",
     "autostart enable|disable|status|run|stop [OPTIONS]",
-    (Flag("print", "Show the systemd unit instead of writing it (enable)"),),
+    (Flag("print", "With enable: show the systemd unit instead of writing it"),),
     positional=(1, 1),
+    actions={
+        "enable": "Write the project's systemd unit, and enable it",
+        "disable": "Disable and remove the unit",
+        "status": "List projects, whether each has a unit, and the containers that run would start",
+        "run": "Start what ran before the reboot, of all projects or the one of -p; for units and other init systems",
+        "stop": "Stop the project's containers for a shutdown, so that run starts them again",
+    },
 )
-"""
-enable   write the project's systemd unit, a user unit for an ordinary user
-disable  remove it
-status   the projects, whether each has a unit, and how many of its containers are to come back now
-run      start what is to come back, of all projects or the one of -p; what the unit does, or any other init
-stop     stop the project's containers so that `run` brings them back
-"""
 
 
 def run(context: Context, args: Args) -> int:

@@ -30,7 +30,7 @@ COMMAND = Command(
     "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n\tcomposer cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
     (
         Flag("all", "Copy to all containers of the service, including those of the run command"),
-        Flag("archive", "Keep owners and groups; in a container with a user, all belongs to that user", short="a"),
+        Flag("archive", "Keep owners and groups; if the container has a user, files belong to that user", short="a"),
         Flag("follow-link", "Follow a symbolic link at SRC_PATH", short="L"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
     ),

@@ -19,13 +19,13 @@ COMMAND = Command(
     "env ls|get|set|unset [OPTIONS] [NAME|NAME=VALUE...]",
     (Flag("format", "Format the output of ls. Values: [table | json]", "string"),),
     positional=(1, None),
+    actions={
+        "ls": "List the variables of the .env files, with their values and origins",
+        "get": "Print the values of variables as interpolation sees them, one per line",
+        "set": "Write NAME=VALUE into the .env file (the last --env-file); its comments and order stay",
+        "unset": "Remove variables from that file",
+    },
 )
-"""
-ls      the variables of the .env files, with their values and where each comes from
-get     the values of variables, one a line, as interpolation sees them
-set     NAME=VALUE...: write them into the .env file (the last of --env-file); comments and order stay
-unset   NAME...: remove them from it
-"""
 
 
 def run(context: Context, args: Args) -> int:

@@ -30,8 +30,8 @@ COMMAND = Command(
     "events [OPTIONS] [SERVICE...]",
     (
         Flag("json", "One JSON object for each event"),
-        Flag("since", "Show all events since this time", "string"),
-        Flag("until", "End then", "string"),
+        Flag("since", "Show all events since a time (2013-01-02T13:23:37Z) or a duration ago (42m)", "string"),
+        Flag("until", "Stream events until this time", "string"),
     ),
 )
 

@@ -42,7 +42,7 @@ HISTORY = {
     "Size": "SIZE",
 }  # fmt: skip
 NONE = "<none>"
-PLATFORM = Flag("platform", "The image for this platform, of a name with several", "string")
+PLATFORM = Flag("platform", "Platform of the image, if the name stands for several", "string")
 PLATFORMS = Flag("platform", "Only images for this platform: os[/arch[/variant]]", "strings")
 
 
@@ -441,13 +441,13 @@ GROUP = Group(
         "verify": (
             Command(
                 "image verify",
-                "Check images against the policy, or against keys",
+                "Verify signatures of images, by the trust policy or the given keys",
                 "image verify [OPTIONS] IMAGE [IMAGE...]",
                 (
-                    Flag("identity", "Required signer: the subject of the certificate", "string"),
-                    Flag("issuer", "Required issuer of --identity", "string"),
-                    Flag("key", "PEM file with a public key; a signature by one of them is required", "strings"),
-                    Flag("trusted-root", "Sigstore's file of certificate authorities and logs", "string"),
+                    Flag("identity", "Subject that the signer's certificate must have", "string"),
+                    Flag("issuer", "Issuer that must have authenticated --identity", "string"),
+                    Flag("key", "Public key (PEM file) that must have signed, or one of several", "strings"),
+                    Flag("trusted-root", "Sigstore trusted root: certificate authorities and logs", "string"),
                 ),
                 positional=(1, None),
             ),

@@ -253,7 +253,7 @@ def prune(context: Context, args: Args) -> int:
     return 0
 
 
-_ALL = Flag("all", "Show jobs of all projects", short="a")
+_ALL = Flag("all", "Include jobs of all projects", short="a")
 _QUIET = Flag("quiet", "Only display names", short="q")
 _NAME = "JOB is a job of the project, or PROJECT.JOB"
 
@@ -261,7 +261,10 @@ GROUP = Group(
     "job",
     "Manage jobs, their schedules and their runs",
     {
-        "cancel": (Command("job cancel", "Cancel the run of a job", "job cancel JOB", positional=(1, 1)), cancel),
+        "cancel": (
+            Command("job cancel", "Cancel the current run of a job", "job cancel JOB", positional=(1, 1)),
+            cancel,
+        ),
         "inspect": (
             Command(
                 "job inspect",
@@ -323,7 +326,7 @@ GROUP = Group(
                 "job run",
                 "Start a job in the background and print the id of the run",
                 "job run [OPTIONS] JOB",
-                (Flag("wait", "Wait for its end, and exit with its exit code"),),
+                (Flag("wait", "Wait for the run to end, and exit with its exit code"),),
                 positional=(1, 1),
             ),
             start,

@@ -24,12 +24,12 @@ COMMAND = Command(
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("no-color", "No colours"),
         Flag("no-log-prefix", "Don't print prefix in logs"),
-        Flag("since", "Show logs since a time (2013-01-02T13:23:37Z) or for so long (42m)", "string"),
+        Flag("since", "Show logs since a time (2013-01-02T13:23:37Z) or a duration ago (42m)", "string"),
         Flag(
             "tail", "Number of lines to show from the end of each container's logs", "string", short="n", default="all"
         ),
         Flag("timestamps", "Show timestamps", short="t"),
-        Flag("until", "Show logs before a time (2013-01-02T13:23:37Z) or so long ago (42m)", "string"),
+        Flag("until", "Show logs before a time (2013-01-02T13:23:37Z) or a duration ago (42m)", "string"),
     ),
 )
 

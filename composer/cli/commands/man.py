@@ -39,6 +39,8 @@ def page() -> Iterator[str]:
         for command in commands_of(importlib.import_module(module_of(name))):
             yield f".SS {_text('composer ' + command.usage.splitlines()[0])}"
             yield _text(command.short)
+            for action, text in command.actions.items():
+                yield from (".TP", f"\\fB{_text(action)}\\fR", _text(text))
             yield from _flags(command.flags)
             if examples := EXAMPLES.get(command.name):
                 yield from (".PP", "Examples:", ".nf", *map(_text, examples), ".fi")

@@ -218,9 +218,7 @@ GROUP = Group(
                 (
                     Flag("alias", "Add a network-scoped alias for the container", "strings"),
                     Flag("driver-opt", "Driver options for the network: KEY=VALUE", "strings"),
-                    Flag(
-                        "gw-priority", "The network with the highest one provides the default gateway", "int", default=0
-                    ),
+                    Flag("gw-priority", "Gateway priority: the highest provides the default gateway", "int", default=0),
                     Flag("ip", "IPv4 address", "string"),
                     Flag("ip6", "IPv6 address", "string"),
                     Flag("link", "Add a link to another container", "strings"),
@@ -256,7 +254,7 @@ GROUP = Group(
                     Flag("internal", "Restrict external access to the network"),
                     Flag("ip-range", "Allocate container addresses from a part of a subnet", "strings"),
                     Flag("ipam-driver", "Driver that manages addresses", "string", default="default"),
-                    Flag("ipam-opt", "Set options of that driver: KEY=VALUE", "strings"),
+                    Flag("ipam-opt", "Set IPAM driver options: KEY=VALUE", "strings"),
                     Flag("ipv4", "Enable or disable IPv4 address assignment", default=True),
                     Flag("ipv6", "Enable or disable IPv6 address assignment"),
                     Flag("label", "Set metadata on a network: KEY=VALUE", "strings"),
@@ -281,7 +279,7 @@ GROUP = Group(
         "key": (
             Command(
                 "network key",
-                "Make this host's key for encrypted overlay networks, and print the public one",
+                "Create this host's key for encrypted overlay networks, and print the public key",
                 "network key",
                 positional=(0, 0),
             ),

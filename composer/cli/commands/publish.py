@@ -23,7 +23,7 @@ COMMAND = Command(
     (
         Flag("app", "Also publish the images: they are copied into the same repository"),
         Flag("insecure-registry", "Use insecure registry", hidden=True),
-        Flag("oci-version", "Version of the OCI specification, 1.0 or 1.1 (by default what the registry takes)", "string"),
+        Flag("oci-version", "Version of the OCI specification, 1.0 or 1.1 (default: what the registry supports)", "string"),
         Flag("resolve-image-digests", "Pin image tags to digests"),
         Flag("with-env", "Include the env files in the published artifact"),
         Flag("yes", 'Assume "yes" as answer to all prompts', short="y", aliases=("y",)),

@@ -167,8 +167,12 @@ GROUP = Group(
                 (
                     FILTER,
                     Flag("format", "Format output: json, or a Go TEMPLATE", "string"),
-                    Flag("since", "Also show what containers did since this time", "string"),
-                    Flag("until", "End then", "string"),
+                    Flag(
+                        "since",
+                        "Also show earlier events, since a time (2013-01-02T13:23:37Z) or a duration ago (42m)",
+                        "string",
+                    ),
+                    Flag("until", "Stream events until this time", "string"),
                 ),
                 positional=(0, 0),
             ),

@@ -11,7 +11,7 @@ from composer.cli.errors import UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "alpha": ("alpha", "Experimental commands"),
     "attach": ("attach", "Attach local standard input, output, and error streams to a service's running container"),
-    "autostart": ("autostart", "Bring projects back after a reboot"),
+    "autostart": ("autostart", "Start projects again after a reboot"),
     "bridge": ("bridge", "Convert compose files into another model"),
     "build": ("build", "Build or rebuild services"),
     "builder": ("builder", "Manage the build cache"),

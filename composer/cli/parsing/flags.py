@@ -79,10 +79,11 @@ class Command:
     """A module's description of its command, as `COMMAND`.
 
     `positional` is the (minimum, maximum) number of arguments, None for no maximum. With `interspersed` False, flags
-    end at the first positional argument, so that `exec web ls -l` passes -l to ls.
+    end at the first positional argument, so that `exec web ls -l` passes -l to ls. `actions`: what the possible values
+    of the first argument do, for `--help`.
     """
 
-    __slots__ = ("flags", "interspersed", "name", "positional", "short", "usage")
+    __slots__ = ("actions", "flags", "interspersed", "name", "positional", "short", "usage")
 
     def __init__(
         self,
@@ -93,8 +94,9 @@ class Command:
         *,
         positional: tuple[int, int | None] = (0, None),
         interspersed: bool = True,
+        actions: Mapping[str, str] | None = None,
     ) -> None:
-        self.name, self.short, self.usage = name, short, usage
+        self.name, self.short, self.usage, self.actions = name, short, usage, dict(actions or {})
         self.flags, self.positional, self.interspersed = tuple(flags), positional, interspersed
 
 

@@ -14,6 +14,8 @@ WIDTH = 80
 
 def command_help(command: Command) -> str:
     lines = [f"Usage:  composer {command.usage}", "", command.short]
+    if command.actions:
+        lines += ["", "Actions:", *_columns(command.actions)]
     options = options_help(command.flags)
     if options:
         lines += ["", "Options:", *options]
@@ -49,8 +51,6 @@ def _text(flag: Flag) -> str:
 
 
 def group_help(group: Group) -> str:
-    commands = group.commands
-    width = max(map(len, commands)) + 3
     return "\n".join(
         [
             f"Usage:  composer {group.name} COMMAND",
@@ -58,15 +58,19 @@ def group_help(group: Group) -> str:
             group.short,
             "",
             "Commands:",
-            *(f"  {name:<{width}}{command.short}" for name, command in commands.items()),
+            *_columns({name: command.short for name, command in group.commands.items()}),
             "",
             f"Run 'composer {group.name} COMMAND --help' for more information on a command.",
         ]
     )
 
 
+def _columns(texts: Mapping[str, str]) -> list[str]:
+    width = max(map(len, texts)) + 3
+    return [f"  {name:<{width}}{text}" for name, text in texts.items()]
+
+
 def general_help(flags: Sequence[Flag], commands: Mapping[str, tuple[str, str]]) -> str:
-    width = max(map(len, commands)) + 3
     return "\n".join(
         [
             "Usage:  composer [OPTIONS] COMMAND",
@@ -77,7 +81,7 @@ def general_help(flags: Sequence[Flag], commands: Mapping[str, tuple[str, str]])
             *options_help(flags),
             "",
             "Commands:",
-            *(f"  {name:<{width}}{short}" for name, (_, short) in commands.items()),
+            *_columns({name: short for name, (_, short) in commands.items()}),
             "",
             "Run 'composer COMMAND --help' for more information on a command.",
         ]
