@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "composer.serve": (
         "engine.poll", "engine.temporary_directory",
         "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
-        "engine.spec", "engine.errors", "engine.paths",
+        "engine.spec", "engine.errors", "engine.image.reference", "engine.paths",
     ),
     "composer.api": (),
     "composer.cli": (
@@ -376,6 +376,8 @@ RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urlli
         ("engine.build.builder", (*HEAVY, "asyncio", "concurrent", "email", "lzma", "shutil", "subprocess", "urllib3")),
         ("engine.image.images", (*HEAVY, *RARE, "ctypes", "json")),
         ("composer.run.supervisor", (*HEAVY, *RARE)),
+        ("composer.serve.server", HEAVY),
+        ("composer.serve.buildkit.control", HEAVY),
         ("engine.session.session", (*HEAVY, *RARE)),
         ("engine.session.adopt", (*HEAVY, *RARE)),
         ("engine.keeper.main", (*HEAVY, "asyncio", "anyio", "msgspec", "sqlite3", "typing", "base64")),

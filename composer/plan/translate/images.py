@@ -17,8 +17,3 @@ def checked(scope: Scope, path: tuple[str | int, ...], name: str) -> str:
         scope.refuse(path, f"{error.message}\n  {error.hint}" if error.hint else error.message)
         return ""
     return name
-
-
-def registry(reference: str) -> str:
-    """The registry (host[:port]) of an image's reference. Raises BadReference."""
-    return parse(reference).registry

@@ -15,7 +15,6 @@ import anyio
 from anyio import to_thread
 from msgspec import json, structs
 
-from composer.plan.translate.images import registry
 from composer.serve.buildkit import session, wire
 from composer.serve.buildkit.contexts import Brought, Contexts, mount_options
 from composer.serve.buildkit.definition import Source
@@ -28,6 +27,7 @@ from composer.serve.docker.streaming import Cancellation
 from composer.view import outline as view
 from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
+from engine.image.reference import parse
 from engine.spec.container import Ulimit
 from engine.spec.image import BuildSpec
 from engine.temporary_directory import temporary
@@ -225,7 +225,7 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: P
 async def _push(server: Server, build: Build, tag: str, peer: Peer) -> None:
     """Push a tag of the image, with the client's credentials. Raises Failed."""
     try:
-        given = await session.credentials(peer, registry(tag))
+        given = await session.credentials(peer, parse(tag).registry)
         with build.progress.vertex(f"pushing {tag}"):
             await to_thread.run_sync(lambda: server.open_engine().push(tag, given=given), limiter=server.threads)
     except EngineError as error:
