@@ -77,6 +77,25 @@ def test_a_log_is_followed_to_the_end(api, make):
     assert re.search(rb"first\r?\n.*can't open /fifo.*last\r?\n\Z", read, re.DOTALL)
 
 
+def test_a_followed_log_ends_with_the_run_even_if_the_container_is_restarted(api, make):
+    make(
+        "sh",
+        "-c",
+        "mkfifo /fifo; echo run; read x < /fifo; exit 1",
+        name="api-again",
+        HostConfig={"RestartPolicy": {"Name": "always"}},
+    )
+    connection = api.connect()
+    api.raw("POST", "/containers/api-again/start")
+    connection.sendall(b"GET /containers/api-again/logs?stdout=1&follow=1 HTTP/1.0\r\n\r\n")
+    stream = connection.makefile("rb")
+    while b"run" not in stream.readline():
+        pass
+    exec_ = api("POST", "/containers/api-again/exec", {"Cmd": ["sh", "-c", "echo > /fifo"]})["Id"]
+    api.raw("POST", f"/exec/{exec_}/start", {"Detach": True})
+    assert b"run" not in stream.read()
+
+
 REFUSED = [
     ({}, 400, "config cannot be empty in order to create a container"),
     ({"Image": "nosuch/x"}, 404, "No such image: nosuch/x:latest"),

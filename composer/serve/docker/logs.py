@@ -15,14 +15,13 @@ from composer.view import lookup
 from composer.view.api_format import log_details, moment, nanoseconds
 from composer.view.errors import Refusal
 from engine.errors import Unsupported
-from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.run.port import LogReader
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
-    from engine.spec.state import ContainerRecord
+    from engine.spec.state import ContainerRecord, ContainerState
     from engine.spec.stream import LogEntry
 
 STREAMS = {"stdout": 1, "stderr": 2}
@@ -47,9 +46,9 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
         form = Form(record, wanted, timestamps=request.flag("timestamps"), details=request.flag("details"))
         async with while_connected(exchange):
             while True:
-                running = watch is not None and _running(server, record)
+                running = watch is not None and _runs(_state(server, record), record)
                 while entries := reader.read():
-                    data = form.bytes_of(entries)
+                    data = form.bytes_of(_of_run(entries, _state(server, record), record) if watch else entries)
                     for place in range(0, len(data), _PIECE):
                         await exchange.send(data[place : place + _PIECE])
                 if watch is None or not running or _is_over(request):
@@ -90,12 +89,26 @@ def _reader(server: Server, request: Request, record: ContainerRecord) -> LogRea
         raise HTTPError(501, error.message) from None
 
 
-def _running(server: Server, record: ContainerRecord) -> bool:
+def _state(server: Server, record: ContainerRecord) -> ContainerState | None:
+    """The container's state now, None if it was removed."""
     try:
-        status = lookup.container(server.engine, record.id).state.status
+        return lookup.container(server.engine, record.id).state
     except Refusal:
-        return False
-    return status.alive or status is Status.RESTARTING
+        return None
+
+
+def _runs(state: ContainerState | None, record: ContainerRecord) -> bool:
+    """Whether the run that a follower asked for goes on: Docker ends the stream at its exit, even if the container is
+    restarted."""
+    return state is not None and state.status.alive and state.started_at == record.state.started_at
+
+
+def _of_run(entries: list[LogEntry], state: ContainerState | None, record: ContainerRecord) -> list[LogEntry]:
+    """The entries without those of a later run, which began while they were read."""
+    if state is None or state.started_at == record.state.started_at:
+        return entries
+    end = round(state.started_at * 1e9)
+    return [entry for entry in entries if entry.time < end]
 
 
 class Form:
