@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -27,6 +27,7 @@ from engine.errors import EngineError
 from engine.spec.image import BuildSecret
 
 if TYPE_CHECKING:
+    from composer.serve.buildkit.status import Progress
     from composer.serve.server import Server
 
 _SECRET = re.compile(r"--mount=(\S*type=secret\S*)")
@@ -55,9 +56,11 @@ class Contexts(contextlib.ExitStack):
         options: Mapping[str, str],
         inputs: Mapping[str, Source],
         folder: str,
-        key: str = "",
+        key: str,
+        progress: Progress,
     ) -> None:
         super().__init__()
+        self._progress = progress
         self._server, self._peer, self._options, self._inputs, self._folder = server, peer, options, inputs, folder
         self._key = key
         self._name = options.get("filename") or "Dockerfile"
@@ -90,7 +93,9 @@ class Contexts(contextlib.ExitStack):
         if wanted == []:
             context = self._new("context")
         else:
-            context = await self._directory(self._context, only=wanted or (), without=ignored)
+            context, only = self._place(self._context), wanted or ()
+            with self._progress.transfer("load build context", "context") as received:
+                received(await session.fetch(self._peer, self._context, context, only=only, without=ignored))
         return Brought(context, path, named, await self._secrets(path))
 
     async def _wanted(self, dockerfile: str, named: Mapping[str, str]) -> list[str] | None:
@@ -104,12 +109,16 @@ class Contexts(contextlib.ExitStack):
         except EngineError:
             return []
 
-    async def _directory(self, name: str, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> str:
+    async def _directory(self, name: str) -> str:
         """A directory of the client; only its changes are transferred."""
-        place = self.enter_context(kept.folder(self._server.roots, self._key, name))
-        place = place or self._new(f"local-{secrets.token_hex(4)}")
-        await session.fetch(self._peer, name, place, only=only, without=without)
+        place = self._place(name)
+        await session.fetch(self._peer, name, place)
         return place
+
+    def _place(self, name: str) -> str:
+        """The folder for the client's directory `name`, with its files if an earlier build has left them."""
+        kept_place = self.enter_context(kept.folder(self._server.roots, self._key, name))
+        return kept_place or self._new(f"local-{secrets.token_hex(4)}")
 
     def _new(self, name: str) -> str:
         path = f"{self._folder}/{name}"
@@ -120,7 +129,8 @@ class Contexts(contextlib.ExitStack):
         """The client's Dockerfile, in a separate folder."""
         folder, name = self._new("dockerfile"), self._name
         wanted = [name, f"{name}.dockerignore", *([] if name != "Dockerfile" else ["dockerfile"])]
-        await session.fetch(self._peer, self._dockerfile, folder, only=wanted)
+        with self._progress.transfer(f"load build definition from {name}", "dockerfile") as received:
+            received(await session.fetch(self._peer, self._dockerfile, folder, only=wanted))
         if name == "Dockerfile" and not os.path.exists(f"{folder}/{name}"):
             name = "dockerfile"
         return self._inside(folder, name)
@@ -137,7 +147,8 @@ class Contexts(contextlib.ExitStack):
         """Patterns of files that the client need not send: from the Dockerfile's ignore file, else from the context's."""
         if not os.path.isfile(specific):
             place = self._new("ignore")
-            await session.fetch(self._peer, self._context, place, only=[".dockerignore"])
+            with self._progress.transfer("load .dockerignore", "context") as received:
+                received(await session.fetch(self._peer, self._context, place, only=[".dockerignore"]))
             specific = f"{place}/.dockerignore"
         try:
             fd = os.open(specific, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -59,15 +59,17 @@ def _entry(data: bytes) -> Entry:
     return Entry(path, wire.number(found, 2), modified, link, wire.number(found, 5))
 
 
-async def receive(call: Call, folder: str) -> None:
-    """Make `folder` a copy of the client's directory. Raises Failed, OSError."""
+async def receive(call: Call, folder: str) -> int:
+    """Make `folder` a copy of the client's directory. The number of bytes received. Raises Failed, OSError."""
     tree = _Tree(folder)
+    size = 0
     try:
         number, waiting, listed = 0, 0, False
         while not (listed and not waiting):
             data = await call.receive()
             if data is None:
                 raise Failed(INVALID, "the client stopped sending files")
+            size += len(data)
             packet = wire.fields(data)
             kind = wire.number(packet, 1)
             if kind == STAT:
@@ -95,9 +97,10 @@ async def receive(call: Call, folder: str) -> None:
         await call.send(wire.message((1, FIN)))
         await call.close()
         with contextlib.suppress(Failed):
-            while await call.receive() is not None:
-                pass
+            while (data := await call.receive()) is not None:
+                size += len(data)
         tree.settle()
+        return size
     finally:
         tree.close()
 

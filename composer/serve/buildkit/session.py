@@ -105,9 +105,9 @@ async def _run(server: Server, identity: str, peer: Peer, key: str) -> None:
         server.sessions.remove(identity, peer)
 
 
-async def fetch(peer: Peer, name: str, folder: str, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> None:
-    """Copy the client's directory `name` to `folder`: only the paths `only`, without matches of `without`. Raises
-    Failed."""
+async def fetch(peer: Peer, name: str, folder: str, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> int:
+    """Copy the client's directory `name` to `folder`: only the paths `only`, without matches of `without`. The number
+    of bytes received. Raises Failed."""
     encoded = [*only, *without]
     metadata = [("dir-name", name)]
     metadata += [("followpaths", path) for path in only] + [("exclude-patterns", text) for text in without]
@@ -119,7 +119,7 @@ async def fetch(peer: Peer, name: str, folder: str, *, only: Sequence[str] = (),
         metadata += [("exclude-patterns", quote(text)) for text in without]
     call = await peer.call("/moby.filesync.v1.FileSync/DiffCopy", metadata)
     try:
-        await files.receive(call, folder)
+        return await files.receive(call, folder)
     finally:
         await peer.cancel(call)
 

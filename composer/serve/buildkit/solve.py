@@ -54,7 +54,8 @@ class Build:
         """The tags that are pushed after the build."""
         self.results = results
         """Results to send to the client: number of the exporter → whether as an archive."""
-        self.progress = Progress(ref)
+        only_sent = bool(results) and not tags
+        self.progress = Progress(ref, ("tar" if any(results.values()) else "local") if only_sent else "")
         self.returned = anyio.Event()
         self.error = ""
         self.exported: dict[str, str] = {}
@@ -97,7 +98,10 @@ async def subrequest(
     """The answer to one of SUBREQUESTS, the option `requestid`. Raises Failed."""
     peer = await server.sessions.need(build.session_id)
     key = server.sessions.key(build.session_id)
-    with temporary(server.upload_folder) as folder, Contexts(server, peer, options, inputs, folder, key) as contexts:
+    with (
+        temporary(server.upload_folder) as folder,
+        Contexts(server, peer, options, inputs, folder, key, build.progress) as contexts,
+    ):
         spec = _spec(options, build, await contexts.bring())
         try:
             if options["requestid"] == "frontend.lint":
@@ -151,7 +155,7 @@ async def solve(
         key = server.sessions.key(build.session_id)
         with (
             temporary(server.upload_folder) as folder,
-            Contexts(server, peer, options, inputs, folder, key) as contexts,
+            Contexts(server, peer, options, inputs, folder, key, build.progress) as contexts,
         ):
             spec = _spec(options, build, await contexts.bring())
             name = options.get("filename") or "Dockerfile"
@@ -160,6 +164,7 @@ async def solve(
             for number, archive in build.results.items():
                 write = functools.partial(server.open_engine().export_image, record.id)
                 await send(peer, number, write, folder, archive=archive)
+            build.progress.exported(record.id, build.tags)
             for tag in build.pushed:
                 await _push(server, build, tag, peer)
             if build.results and not record.tags:
@@ -210,6 +215,9 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: P
             key: value.replace(spec.dockerfile, name) if isinstance(value, str) else value
             for key, value in event.items()
         }
+        if shown.get("status") == "error":
+            first = str(shown.get("text", "")).partition("\n")[0]
+            shown["text"] = re.sub(re.escape(name) + r":\d+(?:-\d+)?: ", "", first, count=1)
         loop.call_soon_threadsafe(build.progress.take, shown)
 
     def work() -> ImageRecord:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import anyio
 
 from composer.serve.buildkit import wire
+from engine.errors import BadReference
+from engine.image.reference import DEFAULT_TAG, Reference, parse
+
+_BASE = re.compile(r"(\[[^]]*\] FROM )(?:--\S+ )*(\S+)(?: AS (\S+))?", re.IGNORECASE)
+_EXPORT = "[internal] exporting to image"
 
 
 def stamp(seconds: float) -> bytes:
@@ -18,12 +24,16 @@ def stamp(seconds: float) -> bytes:
 
 
 class Progress:
-    """The events of one build, kept for clients that request its status, possibly late."""
+    """The events of one build, kept for clients that request its status, possibly late. `sends`: the exporter that
+    sends the result to the client, local or tar, if it is only sent."""
 
-    def __init__(self, ref: str) -> None:
-        self._ref = ref
+    def __init__(self, ref: str, sends: str = "") -> None:
+        self._ref, self.sends = ref, sends
         self._messages: list[bytes] = []
         self._started: dict[object, float] = {}
+        self._shown: dict[object, str] = {}
+        self._over: set[object] = set()
+        self._stages: set[str] = set()
         self.ended = False
         self._news = anyio.Event()
 
@@ -31,9 +41,14 @@ class Progress:
         """Add an event of engine.build.progress or of a pull."""
         if "step" not in event:
             return
-        key, status, now = event["step"], event["status"], time.time()
-        began = self._started.setdefault(key, now)
-        digest = "sha256:" + hashlib.sha256(f"{self._ref} {key}".encode()).hexdigest()
+        name, status, now = str(event["name"]), event["status"], time.time()
+        internal = name.startswith("[internal]")
+        if name == _EXPORT:
+            name, status = self._target, "running" if status == "done" else status
+        key = name if internal else event["step"]
+        if (shown := self._shown.setdefault(key, name if internal else self._as_buildkit(name))) == "":
+            return
+        digest = self._digest(key)
         if status == "output":
             line = f"{event.get('text', '')}\n"
             log = wire.message((1, digest), (2, stamp(now)), (3, int(str(event.get("stream", 1)))), (4, line))
@@ -43,16 +58,84 @@ class Progress:
             text = str(event.get("text", ""))
             self._add(wire.block(4, wire.message((1, digest), (2, 1), (3, text))))
             return
+        if key in self._over:
+            return
+        began = self._started.setdefault(key, now)
         over = status in ("done", "cached", "error")
+        if over:
+            self._over.add(key)
         vertex = wire.message(
             (1, digest),
-            (3, str(event["name"])),
+            (3, shown),
             (4, int(status == "cached")),
             (5, stamp(began)),
             (6, stamp(now) if over else None),
             (7, str(event.get("text", "")) if status == "error" else None),
         )
         self._add(wire.block(1, vertex))
+
+    def _as_buildkit(self, name: str) -> str:
+        """The name of a step as BuildKit shows it: the image of FROM in full. "" for a step that it does not show: an
+        earlier stage, or scratch, as base."""
+        if not (found := _BASE.fullmatch(name)):
+            return name
+        place, base, stage = found.groups()
+        known = base.lower() in self._stages
+        if stage:
+            self._stages.add(stage.lower())
+        if known or base == "scratch":
+            return ""
+        try:
+            image = str(_tagged(parse(base)))
+        except BadReference:
+            return name
+        with self.vertex(f"[internal] load metadata for {image}"):
+            return place + image
+
+    def _digest(self, key: object) -> str:
+        return "sha256:" + hashlib.sha256(f"{self._ref} {key}".encode()).hexdigest()
+
+    def _part(self, key: str, identity: str, name: str = "", size: int = 0, began: float | None = None) -> None:
+        """Show a completed part of the step `key`; `size` in bytes."""
+        now = time.time()
+        status = wire.message(
+            (1, identity),
+            (2, self._digest(key)),
+            (3, name),
+            (4, size),
+            (6, stamp(now)),
+            (7, stamp(began or now)),
+            (8, stamp(now)),
+        )
+        self._add(wire.block(2, status))
+
+    @contextmanager
+    def transfer(self, name: str, what: str) -> Iterator[Callable[[int], None]]:
+        """Show the receipt of `what` (dockerfile, context) as a step; the block reports its size in bytes."""
+        began = time.time()
+        with self.vertex(f"[internal] {name}"):
+            yield lambda size: self._part(
+                f"[internal] {name}", f"transferring {what}:", name="transferring", size=size, began=began
+            )
+
+    def exported(self, image: str, tags: Iterable[str]) -> None:
+        """Show the image and its tags as written, or its files as sent, and end the export, which the builder has
+        begun."""
+        key = self._target
+        if self.sends:
+            self._part(key, "copying files", began=self._started.get(key))
+        else:
+            self._part(key, "exporting layers", began=self._started.get(key))
+            self._part(key, f"writing image {image}")
+        for tag in tags:
+            self._part(key, f"naming to {_tagged(parse(tag))}")
+        self.take({"step": key, "name": key, "status": "done"})
+
+    @property
+    def _target(self) -> str:
+        return {"": "exporting to image", "tar": "exporting to client tarball"}.get(
+            self.sends, "exporting to client directory"
+        )
 
     @contextmanager
     def vertex(self, name: str) -> Iterator[None]:
@@ -83,3 +166,10 @@ class Progress:
         while position >= len(self._messages) and not self.ended:
             await self._news.wait()
         return self._messages[position:]
+
+
+def _tagged(reference: Reference) -> Reference:
+    """The reference with the tag that is implied."""
+    if reference.tag or reference.digest:
+        return reference
+    return Reference(reference.registry, reference.repository, DEFAULT_TAG)
