@@ -52,7 +52,8 @@ MAY_IMPORT = {
     "composer.serve": (
         "engine.poll", "engine.temporary_directory",
         "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
-        "engine.spec", "engine.errors", "engine.image.reference", "engine.paths",
+        "engine.spec", "engine.errors", "engine.image.reference", "engine.kernel.allocator",
+        "engine.paths",
     ),
     "composer.api": (),
     "composer.cli": (

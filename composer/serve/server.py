@@ -35,6 +35,7 @@ from composer.serve.routes import NEWEST, find, operation, version_of
 from composer.view.snapshot import Snapshots
 from engine import temporary_directory
 from engine.errors import EngineError
+from engine.kernel.allocator import share_one_arena
 from engine.paths import make_private
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Server:
 
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""
+        share_one_arena()
         temporary_directory.sweep(self.upload_folder)
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         async with anyio.create_task_group() as tasks:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
+import datetime
 import os
-import time
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -170,5 +169,5 @@ def nanoseconds(text: str) -> int:
     global _second
     whole, _, fraction = text.rstrip("Z").partition(".")
     if whole != _second[0]:
-        _second = (whole, calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")))
+        _second = (whole, int(datetime.datetime.fromisoformat(f"{whole}+00:00").timestamp()))
     return _second[1] * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)

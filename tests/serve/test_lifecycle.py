@@ -287,3 +287,18 @@ def test_a_wait_for_the_removal_of_a_running_container(api):
         while b"}" not in said:
             said += sock.recv(65536)
     assert b'{"StatusCode":137}' in said
+
+
+def test_a_joined_container_is_kept_by_its_id(api, make):
+    one = make("sleep", "100", name="api-joined", HostConfig={"IpcMode": "shareable"})
+    joining = {
+        "IpcMode": "container:api-joined",
+        "PidMode": f"container:{one[:12]}",
+        "NetworkMode": "container:api-joined",
+    }
+    make("sleep", "100", name="api-joining", HostConfig=joining)
+    api.raw("POST", "/containers/api-joined/rename?name=api-renamed")
+    host = api.get("/containers/api-joining/json")["HostConfig"]
+    assert {host[mode] for mode in joining} == {f"container:{one}"}
+    for name in ("api-renamed", "api-joining"):
+        assert api.raw("POST", f"/containers/{name}/start")[0] == 204

@@ -6,12 +6,17 @@ that a specification lacks."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from composer.serve.docker import body
 from composer.serve.http.errors import BadRequest
+from composer.view import lookup
+from composer.view.errors import Refusal
 from composer.view.images import need as need_image
 from engine.spec.logoptions import OPTIONS
 
@@ -27,6 +32,9 @@ NAMESPACES = {
     "cgroup namespace mode": ("cgroupns_mode", "(private|host)?"),
 }
 """Name of the mode in messages → its field, and a pattern of its valid values."""
+
+JOINED = {"network_mode": "NetworkMode", "pid_mode": "PidMode", "ipc_mode": "IpcMode"}
+"""Field → HostConfig's name of the modes that can join another container."""
 
 
 def check(asked: body.Create, host: body.HostConfig) -> None:
@@ -62,6 +70,19 @@ def check_named(engine: Engine, spec: ContainerSpec, host: body.HostConfig) -> N
     for mount in spec.mounts:
         if mount.type == "image":
             need_image(engine, mount.source)
+
+
+def with_ids(engine: Engine, spec: ContainerSpec) -> ContainerSpec:
+    """The specification with the ids of the containers whose namespaces it joins, as Docker keeps them: a container can
+    be renamed."""
+    fields: dict[str, str] = {}
+    for field in JOINED:
+        kind, _, name = getattr(spec, field).partition(":")
+        if kind == "container":
+            with contextlib.suppress(Refusal):
+                fields[field] = f"container:{lookup.container(engine, name).id}"
+    shown = {JOINED[field]: mode for field, mode in fields.items()}
+    return structs.replace(spec, **fields, host_config={**spec.host_config, **shown}) if fields else spec
 
 
 def warnings(host: body.HostConfig) -> list[str]:

@@ -58,6 +58,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     spec = structs.replace(spec, labels=server.access.labels(spec.labels))
     server.access.check_container(spec, server.engine)
     create_check.check_named(server.engine, spec, host)
+    spec = create_check.with_ids(server.engine, spec)
     check_free(server.engine, name)
     if host.auto_remove:
         spec = structs.replace(spec, labels={**spec.labels, AUTOREMOVE: "true"})
