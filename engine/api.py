@@ -261,7 +261,7 @@ class Engine:
     ) -> tuple[str, list[ArtifactFile]]:
         from engine import registry as registries
 
-        return registries.artifact(reference, kind, known, insecure=insecure)
+        return registries.read_artifact(reference, kind, known, insecure=insecure)
 
     def publish(
         self,
@@ -400,9 +400,9 @@ class Engine:
         return examine(spec, images=self._images)
 
     def outline_build(self, spec: BuildSpec) -> Outline:
-        from engine.build import outline
+        from engine.build import outline_of
 
-        return outline(spec, images=self._images)
+        return outline_of(spec, images=self._images)
 
     def build_targets(self, spec: BuildSpec) -> Targets:
         from engine.build import targets
@@ -410,9 +410,9 @@ class Engine:
         return targets(spec, images=self._images)
 
     def context_paths(self, dockerfile: str, contexts: Mapping[str, str]) -> list[str] | None:
-        from engine.build import context_paths
+        from engine.build import context_paths_of
 
-        return context_paths(dockerfile, contexts, images=self._images)
+        return context_paths_of(dockerfile, contexts, images=self._images)
 
     def _pull_apart(
         self,

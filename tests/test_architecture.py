@@ -247,6 +247,19 @@ def test_the_keeper_needs_the_standard_library_only(path):
     assert not foreign
 
 
+def test_no_package_defines_the_name_of_its_module():
+    """The module replaces it in the package as soon as it is imported."""
+    taken = [
+        f"{path.relative_to(TOP)}: {node.name}"
+        for path, tree in TREES.items()
+        if path.name == "__init__.py"
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        if (path.parent / f"{node.name}.py").exists() or (path.parent / node.name).is_dir()
+    ]
+    assert not taken
+
+
 def test_system_calls_are_made_in_one_place():
     users = {module_of(path) for path in SOURCES if "ctypes" in set(imports(path))}
     assert not [name for name in users if not within(name, "engine.kernel")]

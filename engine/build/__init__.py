@@ -48,7 +48,7 @@ def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -
     return locking.lock(spec, images=images, pinned=pinned)
 
 
-def outline(spec: BuildSpec, *, images: ImageStore) -> Outline:
+def outline_of(spec: BuildSpec, *, images: ImageStore) -> Outline:
     """The inputs that the target of `spec` accepts: arguments, secrets, SSH agents. Raises BuildFailed as a build
     does."""
     return _unbuilt(spec, images).outline()
@@ -76,11 +76,11 @@ def _unbuilt(spec: BuildSpec, images: ImageStore) -> Builder:
     return Builder(spec, images, never, None, None)
 
 
-def context_paths(dockerfile: str, contexts: Mapping[str, str], *, images: ImageStore) -> list[str] | None:
+def context_paths_of(dockerfile: str, contexts: Mapping[str, str], *, images: ImageStore) -> list[str] | None:
     """The paths of the context that the Dockerfile at the path `dockerfile` can read; None if it may be any. `contexts`
     are the additional ones. Raises BuildFailed, OSError."""
-    from engine.build.context_paths import context_paths as read
+    from engine.build.context_paths import context_paths
     from engine.build.lex import lex
 
     with open(dockerfile, encoding="utf-8", errors="replace") as file:
-        return read(lex(file.read(), dockerfile), contexts, images.get)
+        return context_paths(lex(file.read(), dockerfile), contexts, images.get)

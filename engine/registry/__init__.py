@@ -93,7 +93,7 @@ def pinned(reference: str, *, insecure: Collection[str] = ()) -> str:
     return f"{found}@{digest}"
 
 
-def artifact(
+def read_artifact(
     name: str, kind: ArtifactKind, known: Callable[[str], bool], *, insecure: Collection[str] = ()
 ) -> tuple[str, list[ArtifactFile]]:
     """See `engine.registry.artifact.read`."""

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import Corrupt, ImageError, NotFound, RegistryError
 from engine.image import manifest
-from engine.registry import artifact, publish
+from engine.registry import publish, read_artifact
 from engine.registry.artifact import FILE_LIMIT
 from engine.spec.artifact import ArtifactFile, ArtifactKind
 
@@ -88,7 +88,7 @@ def send(registry, images, version="", warnings=None):
 
 
 def read(registry, pinned=":1", known=()):
-    return artifact(f"{registry.host}/a{pinned}", KIND, lambda digest: digest in known)
+    return read_artifact(f"{registry.host}/a{pinned}", KIND, lambda digest: digest in known)
 
 
 def test_what_is_sent_is_read(registry, images):
