@@ -106,12 +106,12 @@ def _replace_closed_streams() -> None:
 
 def _early_fork(words: list[str]) -> EarlyFork | None:
     """A process that prepares to supervise, for a command that will probably start containers."""
-    if os.geteuid() or not may_start(words, os.environ):
-        return None
-    import engine.api  # noqa: F401  (both need it, so it is loaded once)
-    from composer.run.early_fork import EarlyFork
+    with contextlib.suppress(OSError):  # or the working directory has been removed: the command says so
+        if os.geteuid() or not may_start(words, os.environ):
+            return None
+        import engine.api  # noqa: F401  (both need it, so it is loaded once)
+        from composer.run.early_fork import EarlyFork
 
-    with contextlib.suppress(OSError):
         return EarlyFork(open_engine)
     return None
 
@@ -150,6 +150,12 @@ def _run(argv: list[str], early: EarlyFork | None) -> int:
         return code
 
 
+_NO_PLACE = (
+    "the working directory no longer exists: it has been removed, or removed and created again\n"
+    'Change to a directory that exists. If it was created again, `cd "$PWD"` enters the new one.'
+)
+
+
 class _Style:
     """How errors are printed: `progress` is the value of --progress once it is parsed."""
 
@@ -163,10 +169,20 @@ def _describe(error: Exception) -> tuple[str, int]:
     code = getattr(error, "exit_code", 1)
     if type(error).__module__.startswith(("composer.", "engine.")):
         return str(error), code if isinstance(code, int) and code else 1
+    if isinstance(error, FileNotFoundError) and not error.filename and not _has_working_directory():
+        return _NO_PLACE, 1
     if isinstance(error, OSError) and error.errno:
         where = f" {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}", 1
     return f"internal error: {type(error).__name__}: {error}\nSet COMPOSER_DEBUG=1 to see where.", 1
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _command(words: list[str]) -> tuple[Command, Callable[[Context, Args], int | None], list[str]] | None:

@@ -164,3 +164,20 @@ def test_an_interrupt_before_the_command_begins_shows_no_traceback(monkeypatch: 
     monkeypatch.setattr(program.os, "_exit", codes.append)
     program.script()
     assert codes == [130]
+
+
+@pytest.mark.parametrize("words", [["up", "-d"], ["ps"], ["-f", "/srv/compose.yaml", "config"], ["-f", "x.yaml", "down"]])
+def test_a_removed_working_directory_is_named(tmp_path: Path, words: list[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd {gone} && rmdir {gone} && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-m", "composer", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("the working directory no longer exists") and not done.stdout
+    assert 'cd "$PWD"' in done.stderr
