@@ -248,6 +248,7 @@ class _Lifecycle:
             timeout=self.options.timeout,
             suspend=self.options.suspend,
             returns=part == RESTART,
+            strict=True,
             part=part,
         ).id
 
@@ -269,9 +270,12 @@ class _Lifecycle:
         return [*records, *along], causes
 
     def _kill(self) -> None:
-        """Kill the containers. As with docker compose, --remove-orphans also kills orphans and one-off containers, and
+        """Kill the containers, including one-off containers. As with docker compose, --remove-orphans also kills orphans, and
         removes none."""
-        records = self._of(None, oneoff=True) if self.options.remove_orphans else self._chosen()
+        names = set(self.options.services) or (set(self.desired.services) if self.desired else None)
+        if self.options.remove_orphans and not self.options.services:
+            names = None
+        records = self._chosen() if self.options.containers else self._of(names, oneoff=True)
         at_once = self.options.signal.upper().removeprefix("SIG") in ("", "KILL", "9")
         for record in records:
             if record.state.status.can_kill or (record.state.status is Status.RESTARTING and at_once):

@@ -88,7 +88,8 @@ class PreStartHooks(Operation, kw_only=True, tag="run pre_start hooks"):
 class Stop(Operation, kw_only=True, tag="stop container"):
     """`timeout`: seconds until SIGKILL; None: the container's setting; infinite: never. `signal`: overrides the
     container's stop signal. `returns`: the plan starts it again. `suspend`: the stop of a shutdown, after which
-    autostart starts it again."""
+    autostart starts it again. `strict`: a failing pre_stop hook prevents the stop; `up` replaces and removes containers
+    nevertheless, as docker compose does."""
 
     container_id: str
     service: DesiredService | None = None
@@ -96,6 +97,7 @@ class Stop(Operation, kw_only=True, tag="stop container"):
     signal: str = ""
     returns: bool = False
     suspend: bool = False
+    strict: bool = False
 
 
 class Kill(Operation, kw_only=True, tag="kill container"):

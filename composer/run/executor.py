@@ -16,7 +16,7 @@ from anyio import CancelScope, Event, Semaphore, create_task_group, fail_after, 
 from msgspec import Struct
 
 from composer.plan.conditions import Never, outcome
-from composer.plan.desired import Desired
+from composer.plan.desired import Desired, DesiredService
 from composer.plan.labels import is_replica, number_of, service_of
 from composer.plan.observed import Snapshot
 from composer.plan.operations import (
@@ -386,7 +386,7 @@ class Executor:
                 self.context.changes.afford_start()
         if service is not None and service.pre_stop:
             if self.context.changes.record(container_id).state.status is Status.RUNNING:
-                await hooks.run(self.context, container_id, service, "pre_stop")
+                await self._pre_stop(operation, service)
         await self.context.monitor.suppress_restart(container_id, returns=operation.returns)
         await self.context.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
         self.context.monitor.gone(container_id)
@@ -395,6 +395,14 @@ class Executor:
             state = self.context.changes.record(container_id).state
             suspended = msgspec.structs.replace(state, stopped_by_user=False, boot_id="")
             await self.context.changes.update(container_id, suspended)
+
+    async def _pre_stop(self, operation: Stop, service: DesiredService) -> None:
+        try:
+            await hooks.run(self.context, operation.container_id, service, "pre_stop")
+        except EngineError as error:
+            if operation.strict:
+                raise
+            self.context.send(Note(text=f"warning: container {operation.name} is stopped although {error}"))
 
     async def _kill(self, operation: Kill) -> None:
         container_id, signal = operation.container_id, operation.signal

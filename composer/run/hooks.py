@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio import move_on_after
@@ -10,7 +11,7 @@ from anyio import move_on_after
 from composer.plan.desired import DesiredService, Hook
 from composer.run import hook_log
 from composer.run.protocol import HookLine
-from engine.errors import EngineError
+from engine.errors import EngineError, StartFailed
 from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
@@ -38,26 +39,34 @@ async def run(context: OperationContext, container_id: str, service: DesiredServ
     Raises HookFailed for the first failure; later hooks do not run. In a container that has exited meanwhile, none runs."""
     hooks: Sequence[Hook] = service.post_start if kind == "post_start" else service.pre_stop
     for hook in hooks:
-        shown, last = bytearray(), bytearray()
+        shown, said, complained = bytearray(), bytearray(), bytearray()
 
-        def keep(data: bytes, shown: bytearray = shown, last: bytearray = last) -> None:
+        def keep(last: bytearray, shown: bytearray, data: bytes) -> None:
             shown.extend(data[: max(0, SHOWN - len(shown))])
             last.extend(data)
             del last[:-MAX_OUTPUT]
 
         try:
-            code = await context.changes.exec(container_id, _spec(hook), output=keep)
+            code = await context.changes.exec(
+                container_id, _spec(hook), output=partial(keep, said, shown), errors=partial(keep, complained, shown)
+            )
             lines = shown.decode(errors="replace").splitlines()
             hook_log.keep(context.folder(container_id), kind, lines)
             for line in lines:
                 context.send(HookLine(container=context.changes.record(container_id).spec.name, text=line))
             if code:
-                raise HookFailed(f"{service.name} hook exited with status {code}: {tail(last)}".rstrip(": "), code)
+                raise HookFailed(_failure(service, code, tail(complained) or tail(said)), code)
         except EngineError as error:
             killed = not isinstance(error, HookFailed) or error.exit_code == _KILLED
             if await _has_ended(context, container_id, patience=_PATIENCE if killed else 0):
                 return
+            if isinstance(error, StartFailed):
+                raise HookFailed(_failure(service, error.exit_code, str(error)), error.exit_code) from None
             raise
+
+
+def _failure(service: DesiredService, code: int, why: str) -> str:
+    return f"{service.name} hook exited with status {code}: {why}".rstrip(": ")
 
 
 async def _has_ended(context: OperationContext, container_id: str, patience: float) -> bool:

@@ -390,8 +390,11 @@ class Changes(Protocol):
         """Run a health check command in the container and return its outcome; exit code -1 means that it timed out."""
         ...
 
-    async def exec(self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None]) -> int:
-        """Run a hook to completion and return its exit code; both output streams go to `output` as they arrive."""
+    async def exec(
+        self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None], errors: Callable[[bytes], None]
+    ) -> int:
+        """Run a hook to completion and return its exit code; standard output goes to `output`, standard error to `errors`, as
+        they arrive. StartFailed."""
         ...
 
     def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:

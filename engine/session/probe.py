@@ -55,10 +55,12 @@ async def probe(group: Group, container_id: str, test: Sequence[str], timeout: f
         running.close()
 
 
-async def execute(group: Group, container_id: str, spec: ExecSpec, output: Callable[[bytes], None]) -> int:
+async def execute(
+    group: Group, container_id: str, spec: ExecSpec, output: Callable[[bytes], None], errors: Callable[[bytes], None]
+) -> int:
     """See Changes.exec."""
     process = process_of(group.run_folder(container_id), spec)
-    running = await _run(group, container_id, output, process=process, privileged=spec.privileged)
+    running = await _run(group, container_id, output, errors, process=process, privileged=spec.privileged)
     try:
         code = await running.ended
         running.collect()
@@ -68,27 +70,43 @@ async def execute(group: Group, container_id: str, spec: ExecSpec, output: Calla
 
 
 class _Running:
-    """A process whose output, both streams combined, is passed to `output` as it arrives."""
+    """A process whose output is passed on as it arrives; `outputs`: descriptor → what takes it."""
 
-    def __init__(self, pidfd: int, stream: int, ended: asyncio.Future[int], output: Callable[[bytes], None]) -> None:
+    def __init__(self, pidfd: int, ended: asyncio.Future[int], outputs: dict[int, Callable[[bytes], None]]) -> None:
         self.ended = ended
-        self._pidfd, self._stream, self._output = pidfd, stream, output
-        os.set_blocking(stream, False)
-        self._reading = Readable(Descriptor(stream), self._read)
+        self._pidfd = pidfd
+        self._streams = [_Stream(stream, output) for stream, output in outputs.items()]
 
     def collect(self) -> None:
-        """Output so far; do not wait for other processes that hold the stream."""
-        for _ in range(_TURNS):
-            if not self._read():
-                break
+        """Output so far; do not wait for other processes that hold the streams."""
+        for stream in self._streams:
+            stream.collect()
 
     def kill(self) -> None:
         with contextlib.suppress(EngineError):
             calls.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        self._reading.close()
+        for stream in self._streams:
+            stream.close()
         os.close(self._pidfd)
+
+
+class _Stream:
+    """One output stream of a process."""
+
+    def __init__(self, stream: int, output: Callable[[bytes], None]) -> None:
+        self._stream, self._output = stream, output
+        os.set_blocking(stream, False)
+        self._reading = Readable(Descriptor(stream), self._read)
+
+    def collect(self) -> None:
+        for _ in range(_TURNS):
+            if not self._read():
+                break
+
+    def close(self) -> None:
+        self._reading.close()
 
     def _read(self) -> bool:
         if self._reading.closed:
@@ -104,7 +122,9 @@ class _Running:
         return False
 
 
-async def _run(group: Group, container_id: str, output: Callable[[bytes], None], **fields: object) -> _Running:
+async def _run(group: Group, container_id: str, *outputs: Callable[[bytes], None], **fields: object) -> _Running:
+    """Start a process. `outputs`: for both streams together, or for each."""
     keeper = await group.keeper()
-    pidfd, (stream,), ended = await keeper.execute(id=container_id, streams=[[1, 2]], **fields)
-    return _Running(pidfd, stream, ended, output)
+    wanted = [[1], [2]] if len(outputs) == 2 else [[1, 2]]
+    pidfd, streams, ended = await keeper.execute(id=container_id, streams=wanted, **fields)
+    return _Running(pidfd, ended, dict(zip(streams, outputs, strict=True)))

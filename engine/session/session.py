@@ -183,10 +183,12 @@ class Session:
 
         return await probe.probe(self._group, container_id, test, timeout)
 
-    async def exec(self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None]) -> int:
+    async def exec(
+        self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None], errors: Callable[[bytes], None]
+    ) -> int:
         from engine.session import probe
 
-        return await probe.execute(self._group, container_id, spec, output)
+        return await probe.execute(self._group, container_id, spec, output, errors)
 
     async def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:
         while True:

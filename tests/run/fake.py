@@ -167,7 +167,7 @@ class FakeChanges:
         code = answers.pop(0) if len(answers) > 1 else answers[0]
         return Probe(start=time.time(), end=time.time(), exit_code=code, output=f"probe {code}\n")
 
-    async def exec(self, container_id, spec, *, output):
+    async def exec(self, container_id, spec, *, output, errors):
         self.log.append(f"exec {self.record(container_id).spec.name}: {' '.join(spec.args)}")
         return 1 if "fail" in spec.args else 0
 

@@ -33,6 +33,41 @@ def test_a_hook_that_fails_is_an_error_that_names_it(composer):
         assert words in done.err
 
 
+FAILING = """
+        services:
+          web:
+            image: busybox
+            command: [sleep, "1000"]
+            init: true
+            scale: {scale}
+            environment: {{A: {scale}}}
+            {kind}: [{{command: {command}}}]
+        """
+
+
+def test_the_error_of_a_failed_hook_ends_with_its_errors(composer):
+    command = "[sh, -c, 'echo noise; echo why >&2; exit 5']"
+    composer.write(compose=FAILING.format(scale=1, kind="post_start", command=command))
+    said = composer("up", "-d", code=1).err
+    assert "web hook exited with status 5: why" in said and "noise" not in said
+    composer.write(compose=FAILING.format(scale=1, kind="post_start", command="[nosuch]"))
+    assert 'web hook exited with status 127: exec: "nosuch"' in composer("up", "-d", "-t", "0", code=1).err
+
+
+def test_a_failed_pre_stop_hook_prevents_a_stop_but_no_replacement(composer):
+    command = "[sh, -c, 'exit 5']"
+    composer.write(compose=FAILING.format(scale=2, kind="pre_stop", command=command))
+    composer("up", "-d")
+    for stopping in ("stop", "restart", "down"):
+        assert "web hook exited with status 5" in composer(stopping, "-t", "0", code=1).err
+    assert len(composer("ps", "-q").out.split()) == 2
+    composer.write(compose=FAILING.format(scale=1, kind="pre_stop", command=command))
+    done = composer("up", "-d", "-t", "0")
+    assert "is stopped although web hook exited with status 5" in done.err
+    assert composer("ps", "-a", "--format", "{{.State}}").out == "running\n"
+    composer("kill")
+
+
 PRE_START = """
     services:
       web:
