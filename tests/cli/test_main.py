@@ -166,7 +166,9 @@ def test_an_interrupt_before_the_command_begins_shows_no_traceback(monkeypatch: 
     assert codes == [130]
 
 
-@pytest.mark.parametrize("words", [["up", "-d"], ["ps"], ["-f", "/srv/compose.yaml", "config"], ["-f", "x.yaml", "down"]])
+@pytest.mark.parametrize(
+    "words", [["up", "-d"], ["ps"], ["-f", "/srv/compose.yaml", "config"], ["-f", "x.yaml", "down"]]
+)
 def test_a_removed_working_directory_is_named(tmp_path: Path, words: list[str]) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
