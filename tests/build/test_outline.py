@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.build import outline, targets
+from engine.build import outline_of, targets
 from engine.errors import BuildFailed
 from engine.spec.image import BuildSpec
 
@@ -49,7 +49,7 @@ def told(parameters):
 
 
 def test_what_a_stage_and_those_below_it_can_be_given(images, spec):
-    found = outline(spec(), images=images)
+    found = outline_of(spec(), images=images)
     assert (found.name, found.description, found.text) == ("second", "", DOCKERFILE)
     assert told(found.args) == [
         ("GLOBAL", "1.0", "is for all"),
@@ -66,22 +66,22 @@ def test_what_a_stage_and_those_below_it_can_be_given(images, spec):
 
 
 def test_given_values_and_another_target(images, spec):
-    found = outline(spec(target="build", args={"VERSION": "9", "BASE": "data"}), images=images)
+    found = outline_of(spec(target="build", args={"VERSION": "9", "BASE": "data"}), images=images)
     assert (found.name, found.description) == ("build", "compiles")
     assert told(found.args)[:2] == [("BASE", "data", ""), ("VERSION", "9", "of the thing")]
     with pytest.raises(BuildFailed, match="'nope' could not be found"):
-        outline(spec(target="nope"), images=images)
+        outline_of(spec(target="nope"), images=images)
 
 
 def test_the_argument_of_a_later_stage_hides_that_of_its_base(images, spec):
-    found = outline(spec("FROM scratch AS a\nARG V=1\nFROM a\nARG V=2\n"), images=images)
+    found = outline_of(spec("FROM scratch AS a\nARG V=1\nFROM a\nARG V=2\n"), images=images)
     assert told(found.args) == [("V", "2", "")]
     assert found.args[0].start == 4
 
 
 def test_a_wrong_mount_has_its_place(images, spec):
     with pytest.raises(BuildFailed, match=r"Dockerfile:2: .*needs an id"):
-        outline(spec("FROM scratch\nRUN --mount=type=secret true\n"), images=images)
+        outline_of(spec("FROM scratch\nRUN --mount=type=secret true\n"), images=images)
 
 
 def test_the_stages(images, spec):
