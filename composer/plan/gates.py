@@ -9,6 +9,9 @@ from composer.plan.desired import Dependency
 from composer.plan.operations import Plan, Wait
 from engine.spec.state import ContainerRecord
 
+WAIT = "--wait"
+"""The cause of the waits at the end of a command."""
+
 
 class Gates:
     """The waits of one plan. Operations that wait for the same condition share one wait."""

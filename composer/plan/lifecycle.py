@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from composer.plan import jobs, labels, replacement
 from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
-from composer.plan.gates import Gates
+from composer.plan.gates import WAIT, Gates
 from composer.plan.labels import is_job_run, is_oneoff, is_replica, number_of, service_of
 from composer.plan.networks_and_volumes import SharedProblem
 from composer.plan.observed import Snapshot, dependencies_of, gone
@@ -398,4 +398,4 @@ class _Begun:
         completing = {one.service for one in dependencies if one.condition == COMPLETED}
         for name in dict.fromkeys(service_of(record) for record in records):
             condition = "completed" if name in completing else "running"
-            self._gates.wait(name, condition, "--wait", self._left.get(name, ()), self._starts.get(name, ()))
+            self._gates.wait(name, condition, WAIT, self._left.get(name, ()), self._starts.get(name, ()))

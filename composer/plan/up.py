@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from composer.plan import jobs, recreation, refusal, rejoining, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
-from composer.plan.gates import Gates
+from composer.plan.gates import WAIT, Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
 from composer.plan.naming import container_name
 from composer.plan.networks_and_volumes import Shared, SharedProblem
@@ -66,7 +66,7 @@ class _Up:
         for service in services:
             name = service.name
             condition = "completed" if name in completing else "running"
-            self.gates.wait(name, condition, "--wait", self.left.get(name, ()), self.starts.get(name, ()))
+            self.gates.wait(name, condition, WAIT, self.left.get(name, ()), self.starts.get(name, ()))
 
     def _orphans(self) -> None:
         known = {*self.desired.known, *self.desired.jobs, *self.desired.disabled_jobs}

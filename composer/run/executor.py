@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
-from anyio import CancelScope, Event, Semaphore, create_task_group, fail_after, sleep
+from anyio import CancelScope, Event, Semaphore, create_task_group, fail_after, move_on_after, sleep
 from msgspec import Struct
 
 from composer.plan.conditions import Never, outcome
@@ -466,9 +466,7 @@ class Executor:
                 while rest := await self._gate(container_id, operation.condition):
                     await sleep(rest)
         except TimeoutError:
-            raise gate_errors.GateFailed(
-                f"timeout waiting for dependencies: {operation.name} not {operation.condition} in {operation.timeout:g}s"
-            ) from None
+            raise gate_errors.timed_out(operation, self.context.changes.record(container_id)) from None
         except Never as reason:
             if not operation.required:
                 raise Warned(gate_errors.optional(reason, operation.service_name)) from None
@@ -488,8 +486,14 @@ class Executor:
 
     async def _gate(self, container_id: str, condition: str) -> float:
         """Check the condition. Returns the seconds until the next check, or 0 when the condition is fulfilled."""
-        changes = self.context.changes
-        await self.context.notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
+        changes, notifier = self.context.changes, self.context.notifier
+        try:
+            await notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
+        except Never:
+            with move_on_after(STEADY):  # that a program fails at once is more to the point than a missing healthcheck
+                await notifier.until(container_id, lambda: not changes.record(container_id).state.status.alive or None)
+            outcome(changes.record(container_id), condition)
+            raise
         state = changes.record(container_id).state
         if condition != "running" or state.health is not None:
             return 0.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from composer.plan.conditions import Never
+from composer.plan.gates import WAIT
+from composer.plan.operations import Wait
 from composer.run.health import Check
 from engine.errors import EngineError
 from engine.spec.state import ContainerRecord, Status
@@ -26,6 +28,21 @@ def optional(reason: Never, service: str) -> str:
     if "didn't complete" in text:
         return f"Skipped: optional dependency {text.removeprefix('service ')}"
     return f'Skipped: optional dependency "{service}" failed to start: {text}'
+
+
+def timed_out(wait: Wait, record: ContainerRecord) -> GateFailed:
+    """The time limit of --wait-timeout has passed."""
+    if wait.cause != WAIT:
+        return GateFailed(f"timeout waiting for dependencies: {wait.name} not {wait.condition} in {wait.timeout:g}s")
+    state = record.state
+    now = (
+        "not completed"
+        if wait.condition == "completed"
+        else state.health.status
+        if state.health
+        else state.status.value
+    )
+    return GateFailed(f"application not healthy after {wait.timeout:g}s: container {wait.name} is {now}")
 
 
 def explained(reason: Never, record: ContainerRecord, check: Check | None, tail: Tail) -> GateFailed:

@@ -123,9 +123,8 @@ class Builder:
             schedule.run(
                 build, stages, lambda images, stack: build.fork(images, sources.fork(images, stack)), build.execute
             )
-            self._finish(build)
             state = build.states[target.index]
-            record = self._record(build, target, state)
+            record = self._export(build, target, state)
             if self.cache_to:
                 from engine.build.cache_exchange import exporting
 
@@ -297,8 +296,8 @@ class Builder:
         step.done()
         return from_image(build.images, record, self.epoch)
 
-    def _finish(self, build: Build) -> None:
-        """Warn of unused arguments, and record which cache entries were useful."""
+    def _export(self, build: Build, target: Stage, state: State) -> ImageRecord:
+        """Record the image, and which cache entries were useful; warn of unused arguments."""
         build.cache.touch(build.used_keys)
         unused = sorted(
             set(build.build_args)
@@ -310,7 +309,12 @@ class Builder:
         step = self.reporter.step("internal", "exporting to image")
         if unused:
             step.warn(f"one or more build-args were not consumed: {', '.join(unused)}")
+        record = self._record(build, target, state)
+        step.note(f"writing image {record.id} done")
+        for tag in self.spec.tags:
+            step.note(f"naming to {tag} done")
         step.done()
+        return record
 
     def _record(self, build: Build, target: Stage, state: State) -> ImageRecord:
         diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]

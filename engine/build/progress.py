@@ -80,6 +80,10 @@ class Step:
                 self._line(rest, stream)
                 self._rest[stream] = b""
 
+    def note(self, text: str) -> None:
+        """Report what the builder itself has done."""
+        self._reporter.send(self, "output", text=text, line=f"#{self.number} {text}")
+
     def warn(self, text: str) -> None:
         self._reporter.send(self, "warning", text=text, line=f"#{self.number} WARN: {text}")
 

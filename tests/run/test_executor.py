@@ -196,6 +196,22 @@ def test_a_gate_whose_container_ends():
     assert project.messages()[0].startswith("dependency failed to start: container p-a-1 exited (9)")
 
 
+@pytest.mark.parametrize("code", [None, 1])
+def test_a_gate_without_a_healthcheck_names_an_early_end_first(code):
+    project = Project(service("a"), service("b", Dependency(service="a", condition=HEALTHY)))
+
+    async def during():
+        while not project.changes.records or not project.changes.named("p-a-1").state.started_at:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.2)
+        if code is not None:
+            project.changes.end(project.changes.named("p-a-1").id, code)
+
+    run(lambda: project.act("up", during=during))
+    reason = "has no healthcheck configured" if code is None else "exited (1)"
+    assert project.messages()[0] == f"dependency failed to start: container p-a-1 {reason}"
+
+
 def test_a_wait_with_a_time_limit():
     check = Healthcheck(test=("CMD", "x"), interval=1000.0)
     project = Project(service("a", healthcheck=check))
@@ -207,7 +223,7 @@ def test_a_wait_with_a_time_limit():
         assert 7 <= now() - began < 8
 
     run(main)
-    assert "timeout waiting" in project.messages()[0]
+    assert project.messages() == ["application not healthy after 7s: container p-a-1 is starting"]
 
 
 def test_recreation():

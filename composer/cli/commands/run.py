@@ -122,7 +122,7 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
         args,
         project=desired.project,
         service=service.name,
-        tty=not args.detach and wants_tty(args, interactive=args.interactive),
+        tty=wants_tty(args, interactive=args.interactive),
         volumes={key: volume.spec.name for key, volume in desired.volumes.items()},
         environ=context.environment if args.env or args.env_from_file else context.environ,
         directory=desired.working_dir,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.model.build import Build
     from composer.model.hook import Hook
+    from composer.model.mount import Mount
     from engine.spec.state import ContainerRecord
 
 QUIET = 0.1
@@ -46,6 +47,9 @@ EPHEMERAL = Ignore(
     )
 )  # fmt: skip
 """Files that never belong to sources."""
+
+COPIES = ("sync", "sync+restart")
+"""Actions that a bind mount of the path makes needless."""
 
 COMMAND = Command(
     "watch",
@@ -126,6 +130,11 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
                 raise CommandError(f"service {name}: develop.watch: sync+exec of {entry.path} needs exec.command")
             if entry.action.startswith("sync") and not entry.target:
                 raise CommandError(f"service {name}: develop.watch: {entry.action} of {entry.path} needs a target")
+            if entry.by_older_name:
+                context.warn("x-initialSync is DEPRECATED, please use the official `initial_sync` attribute")
+            if entry.action in COPIES and _is_mounted(entry.path, service.volumes):
+                context.warn(f"path '{entry.path}' also declared by a bind mount volume, this path won't be monitored!")
+                continue
             rules.append(
                 Rule(
                     name,
@@ -141,8 +150,15 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
                 )
             )
     if not rules:
-        raise CommandError("none of the selected services has a 'develop' section with 'watch' rules")
+        raise CommandError(
+            "none of the selected services is configured for watch, consider setting a 'develop' section"
+        )
     return rules
+
+
+def _is_mounted(path: str, volumes: Iterable[Mount]) -> bool:
+    """Whether containers see the path anyway, because a bind mount has it or a directory above it."""
+    return any(mount.type == "bind" and f"{path}/".startswith(f"{mount.source.rstrip('/')}/") for mount in volumes)
 
 
 def _excluded(build: Build | None) -> tuple[str, list[str]]:
@@ -175,36 +191,50 @@ def _exec(hook: Hook | None) -> ExecSpec | None:
 def run(context: Context, args: Args) -> int:
     context.check_services(args.positional)
     rules = rules_of(context, args.positional)
-    watcher = Watcher(context, rules, quiet=args.quiet, prune=args.prune)
     if not args.no_up:
         from composer.cli.project.converge import Images, converge
 
         services = tuple(dict.fromkeys(rule.service for rule in rules))
         converge(context, services, images=Images(build=True, quiet_build=args.quiet))
-    watcher.run()
+    Watcher(context, rules, quiet=args.quiet, prune=args.prune).run()
     return 0
 
 
 @contextmanager
-def watching(context: Context, services: Sequence[str]) -> Iterator[None]:
-    """Watch in the background (`up --watch`)."""
-    with beside(Watcher(context, rules_of(context, services)).run):
+def watching(context: Context, services: Sequence[str], write: Callable[[str], None]) -> Iterator[None]:
+    """Watch in the background (`up --watch`), and `write` what is done. Changes count from now on."""
+    with beside(Watcher(context, rules_of(context, services), write=write).run):
         yield
 
 
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
 class Watcher:
-    def __init__(self, context: Context, rules: Sequence[Rule], *, quiet: bool = False, prune: bool = True) -> None:
-        self._context, self._rules, self._quiet, self._prune = context, rules, quiet, prune
-        self._paths = list(dict.fromkeys(rule.path for rule in rules))
+    """Collects changes from its creation on; `run` acts on them."""
+
+    def __init__(
+        self,
+        context: Context,
+        rules: Sequence[Rule],
+        *,
+        quiet: bool = False,
+        prune: bool = True,
+        write: Callable[[str], None] = _print,
+    ) -> None:
+        self._context, self._rules, self._quiet, self._prune, self._write = context, rules, quiet, prune, write
+        paths = list(dict.fromkeys(rule.path for rule in rules))
+        self._watch = context.engine.watch_files(paths, skip=self._is_ignored)
 
     def run(self, stop: int = -1) -> None:
         """Act on changes until interrupted, or until descriptor `stop` becomes readable."""
-        watch = self._context.engine.watch_files(self._paths, skip=self._is_ignored)
+        watch = self._watch
         try:
             for rule in self._rules:
                 if rule.initial_sync and rule.action.startswith("sync"):
                     self._try(self._sync, rule, list(_files(rule, self._not_synced())))
-            self._print("Watch enabled")
+            self._write("Watch enabled")
             changed: set[str] = set()
             while True:
                 files = [watch.fileno(), *([stop] if stop >= 0 else [])]
@@ -231,15 +261,14 @@ class Watcher:
         return bool(above) and all(rule.ignores(folder, whole=True) for rule in above)
 
     def _act(self, changed: Iterable[str]) -> None:
-        """Carry out the actions: rebuilds first, which replace other actions on their services; then copies; then
-        restarts, once per service, and commands. Failures are reported, and the rest continues, also after a failed
-        rebuild."""
+        """Carry out the actions: rebuilds first, then copies, then restarts, once per service, and commands. A rebuild
+        makes a plain restart of its service needless. Failures are reported, and the rest continues."""
         todo = [(rule, [path for path in sorted(changed) if rule.concerns(path)]) for rule in self._rules]
         todo = [(rule, paths) for rule, paths in todo if paths]
         rebuilt = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action == "rebuild"))
         if rebuilt and not self._try(self._rebuild, rebuilt):
             rebuilt = []
-        todo = [(rule, paths) for rule, paths in todo if rule.service not in rebuilt]
+        todo = [(rule, paths) for rule, paths in todo if rule.service not in rebuilt or rule.action.startswith("sync")]
         for rule, paths in todo:
             if rule.action.startswith("sync"):
                 self._try(self._sync, rule, paths)
@@ -255,7 +284,7 @@ class Watcher:
         try:
             work(*words)
         except (CommandError, EngineError, OSError) as error:
-            self._print(f"watch: {error}")
+            print(f"watch: {error}", file=self._context.stderr, flush=True)
             return False
         return True
 
@@ -263,14 +292,15 @@ class Watcher:
         from composer.cli.project.change import change
 
         change(self._context, "restart", services=services, plain=True)
-        self._print(f"service(s) {_quoted(services)} restarted")
+        self._write(f"service(s) {_quoted(services)} restarted")
 
     def _rebuild(self, services: list[str]) -> None:
         from composer.cli.project.converge import Images, converge
 
-        self._print(f"Rebuilding service(s) {_quoted(services)} after changes were detected...")
-        converge(self._context, services, images=Images(build=True, quiet_build=self._quiet), no_deps=True)
-        self._print(f"service(s) {_quoted(services)} successfully built")
+        self._write(f"Rebuilding service(s) {_quoted(services)} after changes were detected...")
+        images = Images(build=True, quiet_build=self._quiet)
+        converge(self._context, services, images=images, no_deps=True, force_recreate=True)
+        self._write(f"service(s) {_quoted(services)} successfully built")
 
     def _sync(self, rule: Rule, paths: list[str]) -> None:
         """Copy existing files, and remove deleted ones from the containers."""
@@ -281,7 +311,7 @@ class Watcher:
                 self._copy(record, rule, there)
             if gone:
                 self._execute(record, ExecSpec(args=("rm", "-rf", *(rule.destination(path) for path in gone))))
-        self._print(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
+        self._write(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
 
     def _copy(self, record: ContainerRecord, rule: Rule, paths: list[str]) -> None:
         from composer.cli.commands.cp import piped
@@ -301,7 +331,7 @@ class Watcher:
         assert spec is not None  # rules_of has checked it
         if self._context.dry_run:
             return
-        process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(-1, 2, 2))
+        process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(-1, 1, 2))
         try:
             code = process.wait()
         finally:
@@ -311,9 +341,6 @@ class Watcher:
 
     def _running(self, service: str) -> list[ContainerRecord]:
         return [record for record in select(self._context.containers(), [service]) if is_up(record)]
-
-    def _print(self, line: str) -> None:
-        print(line, file=self._context.stderr, flush=True)
 
 
 def _files(rule: Rule, left_out: set[str]) -> Iterator[str]:

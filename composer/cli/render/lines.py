@@ -7,6 +7,9 @@ from typing import TextIO
 
 from composer.cli.render.ansi import PREFIXES, RESET
 
+MARK, WATCH = "        ⦿ ", "92"
+"""What docker compose puts before the watcher's lines, and its colour."""
+
 
 class Lines:
     """Writes whole lines: a container's stdout to `stdout`, its stderr to `stderr`.
@@ -40,6 +43,11 @@ class Lines:
         self.register([name])
         text = f"{name} {words}\n"
         self._write("stdout", f"\x1b[{self._colours[name]}m{text}{RESET}" if self._colour else text)
+
+    def watch(self, text: str) -> None:
+        """A line of the watcher."""
+        mark = f"\x1b[{WATCH}m{MARK}{RESET}" if self._colour else MARK
+        self._write("stdout", f"{mark}{text}\n")
 
     def _head(self, name: str) -> str:
         if not self._prefix:

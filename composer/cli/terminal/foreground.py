@@ -50,7 +50,7 @@ class Foreground:
         self._failure: Exception | None = None
         self._interrupts = 0
         self._send: Callable[[str], None] = lambda word: None
-        self._watch = Watch(lambda: _watching(context, args.positional))
+        self._watch = Watch(lambda: _watching(context, args.positional, self._lines.watch))
         self._menu = Menu(context, self._watch, lambda key: self._send(key)) if is_wanted(context, args) else None
         colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
         self._colour = colour
@@ -69,17 +69,17 @@ class Foreground:
         """Follow until everything has stopped; returns the command's exit code."""
         records = select(self._context.containers(), sorted(self._services | self._shown))
         names = [short_name(record) for record in records if service_of(record) in self._shown]
-        if names:
-            print(f"Attaching to {', '.join(names)}", flush=True)
-        self._follower.show_only(self._shown)
-        self._follower.open(records, since=int(self._began * 1e9))
         with ExitStack() as stack:
+            stack.callback(self._watch.stop)
+            if self._args.watch:  # first, so that whoever reads the line below can change files
+                self._watch.start()
+            if names:
+                print(f"Attaching to {', '.join(names)}", flush=True)
+            self._follower.show_only(self._shown)
+            self._follower.open(records, since=int(self._began * 1e9))
             wake, take, self._send = stack.enter_context(_interrupts())
             if self._menu is not None:
                 stack.enter_context(self._menu.active())
-            stack.callback(self._watch.stop)
-            if self._args.watch:
-                self._watch.start()
             while True:
                 self._follower.follow(wake=wake)
                 word = take()
@@ -152,10 +152,10 @@ class Foreground:
         return 130 if self._interrupts else self._code or 0
 
 
-def _watching(context: Context, services: Sequence[str]) -> AbstractContextManager[None]:
+def _watching(context: Context, services: Sequence[str], write: Callable[[str], None]) -> AbstractContextManager[None]:
     from composer.cli.commands.watch import watching
 
-    return watching(context, services)
+    return watching(context, services, write)
 
 
 @contextmanager

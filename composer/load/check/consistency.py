@@ -105,7 +105,7 @@ class _Check:
         if platform and platforms and platform not in platforms:
             yield self.wrong(
                 (*place, "platforms"),
-                f"{self.word} {name!r}: service.build.platforms MUST include service.platform {platform!r}",
+                f'{self.word} {name!r}: service.build.platforms MUST include service.platform "{platform}"',
             )
         for index, secret in enumerate(build.get("secrets", ())):
             yield from self.defined(name, "build secret", "secrets", secret, (*place, "secrets", index))

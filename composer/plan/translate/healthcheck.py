@@ -27,7 +27,9 @@ def healthcheck(scope: Scope) -> Healthcheck | None:
     if check.retries is not None and check.retries < 0:
         scope.refuse(("healthcheck", "retries"), "is negative")
     if check.start_interval is not None and check.start_period is None:
-        scope.refuse(("healthcheck", "start_interval"), "requires start_period, the period in which it applies")
+        scope.refuse(
+            ("healthcheck", "start_interval"), "healthcheck.start_interval requires healthcheck.start_period to be set"
+        )
     # 0 means the default, as in the Docker API.
     return Healthcheck(
         test=test,

@@ -131,6 +131,6 @@ def test_watching_needs_rules(composer, up):
     terminal = up()
     terminal.until("Detach")
     terminal.type("w")
-    terminal.until("menu: none of the selected services has a 'develop' section")
+    terminal.until("menu: none of the selected services is configured for watch")
     terminal.type("d")
     assert terminal.end() == 0

@@ -71,6 +71,15 @@ def test_detached_it_removes_itself(composer):
         assert time.monotonic() < deadline
 
 
+def test_detached_its_stdin_stays_open_unless_told_otherwise(composer):
+    """As in docker compose: a client may attach later."""
+    composer("run", "-d", "--no-deps", "--name", "open", "tool", "cat")
+    composer("run", "-d", "--no-deps", "--name", "closed", "-i=false", "tool", "cat")
+    deadline = time.monotonic() + 20
+    while (states := composer("ps", "-a", "--format", "{{.Name}} {{.State}}").out) != "closed exited\nopen running\n":
+        assert time.monotonic() < deadline, states
+
+
 def test_a_terminal(composer):
     shown, code = terminal(composer, "run", "--rm", "--no-deps", "tool", "sh", typed=b"tty; exit 6\n")
     assert "/dev/pts/0" in shown

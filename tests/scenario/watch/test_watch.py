@@ -20,6 +20,8 @@ def watched(composer):
             "more/m": "m1",
             "app/code": "1",
             "hook/h": "h1",
+            "fresh/f": "f1",
+            "bound/below/x": "x",
         }
     )
     with open(composer.folder / "log", "w") as log:
@@ -74,6 +76,31 @@ def test_watch(watched):
     save(watched, "app/code", "2")
     until(watched, "cat /app/code /starts", "2started\n")
     assert shell(watched, "ls -d /ran") == ""
+
+
+def test_a_rebuild_starts_afresh_even_if_the_image_stays(watched):
+    shell(watched, "touch /mark")
+    save(watched, "fresh/again", "2")
+    until(watched, "cat /fresh/again; ls /mark 2>/dev/null", "2")
+
+
+def test_rules_are_warned_of(watched):
+    log = (watched.folder / "log").read_text()
+    assert "x-initialSync is DEPRECATED, please use the official `initial_sync` attribute" in log
+    assert f"path '{watched.folder}/bound/below' also declared by a bind mount volume" in log
+    assert shell(watched, "cat /data/a.txt; ls /unseen 2>&1 | wc -l") == "one1\n"
+
+
+def test_up_watches_before_it_says_that_it_is_attached(composer):
+    composer.write({"src/a.txt": "one", "app/code": "1"})
+    up = composer.start("up", "--watch")
+    for line in up.stdout:
+        if line.startswith("Attaching to"):
+            break
+    save(composer, "src/a.txt", "two")
+    until(composer, "cat /data/a.txt", "two")
+    composer.interrupt(up)
+    composer("down", "-t", "0", "--rmi", "local")
 
 
 def test_a_failure_does_not_end_it(watched):
