@@ -3,34 +3,35 @@
     client                                  keeper
       │  {"do": "create", "id", "bundle"}     │  bundle: path of bundle.json
       │ ────────────────────────────────────▶ │
-      │        {"re": n, "pid", "pid_start"}  │  carries what `terminal` does, unless that is a terminal
+      │        {"re": n, "pid", "pid_start"}  │  with the descriptors of `terminal`, except a pseudo-terminal
       │ ◀──────────────────────────────────── │
-      │  {"do": "start", "id"}                │  answered when the process has been executed, or could not be
-      │  {"do": "failure", "id"}              │  why it died before `start`; nothing in the answer when it did not
+      │  {"do": "start", "id"}                │  answered when the program was executed, or has failed to
+      │  {"do": "failure", "id"}              │  why the process died before `start`; empty if it did not
       │  {"do": "signal", "id", "signal"}     │
-      │  {"do": "sockets", "id"}              │  answer carries the DNS sockets: UDP, TCP
-      │  {"do": "terminal", "id"}             │  answer carries the master of the pseudo-terminal, or our ends of stdout
-      │                                       │  and stderr: whoever holds them saves them from the keeper's end
-      │  {"do": "exec", "id", "process",      │  "streams": [[0], [1, 2]] wants a pipe for stdin and one for both
-      │   "tty", "privileged", "streams"}     │  outputs; the answer carries a pidfd, then the pty's master or our end
-      │                                       │  of each pipe. Descriptors of a client never enter a container
-      │        {"event": "exec", "n", "exit_code"} when it has ended
-      │  {"do": "attach", "id", "stdin"}      │  the answer carries a socket: output comes out, input goes in; when
-      │                                       │  the process has ended, the exit event comes
+      │  {"do": "sockets", "id"}              │  the answer has the DNS sockets: UDP, TCP
+      │  {"do": "terminal", "id"}             │  the answer has the pseudo-terminal's master, or the read ends of
+      │                                       │  stdout and stderr; a client that keeps them preserves unread
+      │                                       │  output when the keeper dies
+      │  {"do": "exec", "id", "process",      │  "streams": [[0], [1, 2]] requests a pipe for stdin and one for both
+      │   "tty", "privileged", "streams"}     │  outputs; the answer has a pidfd, then the master or our end of each
+      │                                       │  pipe. No descriptor of a client enters a container
+      │        {"event": "exec", "n", "exit_code"} when the process has exited
+      │  {"do": "attach", "id", "stdin"}      │  the answer has a socket that carries output and input; when the
+      │                                       │  process has exited, the exit event follows
       │  {"do": "resize", "id", "rows", "columns"}
-      │  {"do": "list"}                       │  answer: containers with pid, pid_start, alive
-      │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} + pidfd and what `terminal` gave, if known
-      │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every end
-      │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor disappears without goodbye
-      │  {"do": "hold", "wanted"}             │  start it even while no container is alive, until it says goodbye
-      │  {"do": "goodbye"}                    │  the supervisor leaves on purpose
-      │  {"do": "leave"}                      │  refused while a container is alive
-      │  {"do": "own"}                        │  when this client goes, however: kill all containers and leave (builds)
+      │  {"do": "list"}                       │  the answer lists containers with pid, pid_start, alive
+      │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} with a pidfd and the descriptors of `terminal`, if known
+      │  {"do": "watch"}                      │  from now on: {"event": "exit", "id", "exit": {…}} for each exit
+      │  {"do": "supervise", "argv", "env"}   │  start this program if the supervisor disconnects without `goodbye`
+      │  {"do": "hold", "wanted"}             │  do so even while no container is alive
+      │  {"do": "goodbye"}                    │  the supervisor exits on purpose
+      │  {"do": "leave"}                      │  exit; refused while a container is alive
+      │  {"do": "own"}                        │  when this client disconnects, kill all containers and exit (builds)
 
-Every request carries "n", chosen by the client (0: it wants no answer); its answer carries the same number as "re",
-and "error" (with "errno" and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and
-that many bytes of JSON; descriptors travel by SCM_RIGHTS with its first byte, and "fds" says how many: one read may
-bring several frames.
+Each request has "n", chosen by the client (0: no answer is wanted). The answer has the same number as "re", and after a
+failure "error", with "errno" and "exit_code" where they apply. A frame is a 4-byte big-endian length and that many bytes
+of JSON. Descriptors are sent by SCM_RIGHTS with the first byte of a frame, and "fds" is their number, because one read
+may return several frames.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 Message: TypeAlias = "dict[str, Any]"
 
 VERSION = "3"
-"""The version of these messages and of bundle.json. Raise it with every change of their meaning. A session replaces a
+"""The version of these messages and of bundle.json. Increase it when their meaning changes. A session replaces a
 keeper of another version; before that it sends only `terminal`, which every version answers.
 """
 
@@ -62,9 +63,9 @@ MAX_DESCRIPTORS = 8
 MAX_HELD = 64
 """Descriptors received for frames that are not complete yet."""
 PATIENCE = 1.0
-"""Seconds."""
+"""Seconds to wait for a peer that does not read."""
 SILENCE = 2.0
-"""Seconds."""
+"""Seconds without an answer after which we first check that the peer is alive."""
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
