@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from composer.plan.conditions import CONDITIONS, fulfilled
-from composer.plan.desired import Dependency
+from composer.plan.desired import COMPLETED, Dependency
 from composer.plan.operations import Plan, Wait
 from engine.spec.state import ContainerRecord
 
@@ -65,3 +65,17 @@ class Gates:
                 for container, after in {**there, **started}.items()
             ]
         return self._known[key]
+
+    def wait_until_up(
+        self,
+        names: Iterable[str],
+        dependencies: Iterable[Dependency],
+        kept: Mapping[str, Sequence[ContainerRecord]],
+        starts: Mapping[str, Sequence[int]],
+    ) -> None:
+        """--wait: until all containers of these services run, and are healthy if they have a healthcheck. A service that
+        others (`dependencies`) wait for to complete may exit. `kept` and `starts` are the arguments of `wait` by service."""
+        completing = {one.service for one in dependencies if one.condition == COMPLETED}
+        for name in names:
+            condition = "completed" if name in completing else "running"
+            self.wait(name, condition, WAIT, kept.get(name, ()), starts.get(name, ()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from composer.plan import jobs, labels, replacement
-from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
-from composer.plan.gates import WAIT, Gates
+from composer.plan.desired import Dependency, Desired, DesiredService
+from composer.plan.gates import Gates
 from composer.plan.labels import is_job_run, is_oneoff, is_replica, number_of, service_of
 from composer.plan.networks_and_volumes import SharedProblem
 from composer.plan.observed import Snapshot, dependencies_of, gone
@@ -127,7 +127,7 @@ class _Lifecycle:
             name = service_of(record)
             needed = [i for other in sorted(dependants.get(name, ())) if other != name for i in stops.get(other, ())]
             behind = tuple(dict.fromkeys((*after, *needed)))
-            if record.state.status.alive or record.state.status is Status.RESTARTING:
+            if record.state.status.up:
                 stops.setdefault(name, []).append(self._stop_one(record, cause, after=behind))
             else:
                 self.plan.unchanged.append(record.spec.name)
@@ -142,11 +142,7 @@ class _Lifecycle:
             known = {*self.desired.known, *self.desired.jobs, *self.desired.disabled_jobs}
             orphans = [c for c in everything if service_of(c) not in known and not is_oneoff(c)]
             if orphans and not self.options.ignore_orphans:
-                names = ", ".join(sorted(c.spec.name for c in orphans))
-                self.plan.warnings.append(
-                    f"Found orphan containers ({names}) for this project. If you removed or renamed this service in "
-                    "your compose file, you can run this command with the --remove-orphans flag to clean it up."
-                )
+                self.plan.warn_of_orphans(orphans)
             everything = [c for c in everything if c not in orphans]
         ended = jobs.unregister(self.plan, self.snapshot, "down", history=self.options.volumes) if whole else ()
         stops = self._stops(everything, "down", after=ended)
@@ -154,28 +150,26 @@ class _Lifecycle:
         stopped = {op.container_id: op.id for op in self.plan.operations if isinstance(op, Stop)}
         for record in self._ordered(everything, reverse=True):
             own = (stopped[record.id],) if record.id in stopped else tuple(stops.get(service_of(record), ()))
-            operation = self.plan.add(
-                Remove,
-                record.spec.name,
-                "down",
-                container_id=record.id,
-                service_name=service_of(record),
-                after=(*ended, *own),
-                volumes=self.options.volumes,
-                force=True,
+            operation = self.plan.add_for(
+                Remove, record, "down", after=(*ended, *own), volumes=self.options.volumes, force=True
             )
             removed.append(operation.id)
-        left = [c for c in self.snapshot.containers if c not in everything]
+        self._remove_shared(everything, after=tuple(removed), whole=whole)
+
+    def _remove_shared(self, removed: list[ContainerRecord], *, after: tuple[int, ...], whole: bool) -> None:
+        """Plan the removal of networks, and with --volumes of volumes, once the containers `removed` are gone. `whole`: not
+        only of some services."""
+        left = [c for c in self.snapshot.containers if c not in removed]
         used = {a.network for c in left for a in c.spec.networks} if not whole else set()
         for name, network in sorted(self.snapshot.networks.items()):
             if network.spec.labels.get(labels.PROJECT) == self.snapshot.project and name not in used:
-                self.plan.add(RemoveNetwork, name, "down", after=tuple(removed))
+                self.plan.add(RemoveNetwork, name, "down", after=after)
         if self.options.volumes:
-            going = self._volumes_of_project() if whole else self._volumes_of_chosen(everything, left)
+            going = self._volumes_of_project() if whole else self._volumes_of_chosen(removed, left)
             for name, volume in sorted(self.snapshot.volumes.items()):
                 is_ours = volume.spec.labels.get(labels.PROJECT) == self.snapshot.project
                 if is_ours and (going is None or name in going):
-                    self.plan.add(RemoveVolume, name, "down --volumes", after=tuple(removed))
+                    self.plan.add(RemoveVolume, name, "down --volumes", after=after)
 
     def _volumes_of_project(self) -> set[str] | None:
         """The volumes that the files declare and enabled services use, as with docker compose: what only a disabled or
@@ -232,17 +226,15 @@ class _Lifecycle:
         for record in self._ordered(records, reverse=False):
             cause = causes.get(service_of(record), "restart")
             gates = [] if self.options.no_deps else begun.gates_of(record)
-            if record.state.status.alive or record.state.status is Status.RESTARTING:
+            if record.state.status.up:
                 gates = [self._stop_one(record, cause, after=gates, part=RESTART)]
             begun.start(record, cause, after=gates, part=RESTART)
 
     def _stop_one(self, record: ContainerRecord, cause: str, *, after: Iterable[int], part: str = "") -> int:
-        return self.plan.add(
+        return self.plan.add_for(
             Stop,
-            record.spec.name,
+            record,
             cause,
-            container_id=record.id,
-            service_name=service_of(record),
             service=self.service(service_of(record)),
             after=after,
             timeout=self.options.timeout,
@@ -266,7 +258,7 @@ class _Lifecycle:
                         causes[name] = f"its dependency {dependency.service} is restarted (restart: true)"
                         names.add(name)
                         found = True
-        along = [c for c in self._of(set(causes)) if c.state.status.alive or c.state.status is Status.RESTARTING]
+        along = [c for c in self._of(set(causes)) if c.state.status.up]
         return [*records, *along], causes
 
     def _kill(self) -> None:
@@ -279,14 +271,7 @@ class _Lifecycle:
         at_once = self.options.signal.upper().removeprefix("SIG") in ("", "KILL", "9")
         for record in records:
             if record.state.status.can_kill or (record.state.status is Status.RESTARTING and at_once):
-                self.plan.add(
-                    Kill,
-                    record.spec.name,
-                    "kill",
-                    container_id=record.id,
-                    service_name=service_of(record),
-                    signal=self.options.signal or "SIGKILL",
-                )
+                self.plan.add_for(Kill, record, "kill", signal=self.options.signal or "SIGKILL")
 
     def _pause(self) -> None:
         """Pause the containers. As with docker compose, pausing a named service twice is an error; without names,
@@ -294,15 +279,13 @@ class _Lifecycle:
         for record in self._chosen():
             status = record.state.status
             if status.can_pause or (self.options.services and status is Status.PAUSED):
-                name = service_of(record)
-                self.plan.add(Pause, record.spec.name, "pause", container_id=record.id, service_name=name)
+                self.plan.add_for(Pause, record, "pause")
 
     def _unpause(self) -> None:
         for record in self._chosen():
             status = record.state.status
             if status is Status.PAUSED or (self.options.services and status.can_pause):
-                name = service_of(record)
-                self.plan.add(Unpause, record.spec.name, "unpause", container_id=record.id, service_name=name)
+                self.plan.add_for(Unpause, record, "unpause")
 
     def _rm(self) -> None:
         records = self._chosen()
@@ -311,15 +294,12 @@ class _Lifecycle:
             self._stops(records, "rm --stop")
             stopped = {op.container_id: op.id for op in self.plan.operations if isinstance(op, Stop)}
         for record in records:
-            alive = record.state.status.alive or record.state.status is Status.RESTARTING
-            if alive and record.id not in stopped and not self.options.containers:
+            if record.state.status.up and record.id not in stopped and not self.options.containers:
                 continue
-            self.plan.add(
+            self.plan.add_for(
                 Remove,
-                record.spec.name,
+                record,
                 "rm",
-                container_id=record.id,
-                service_name=service_of(record),
                 after=(stopped[record.id],) if record.id in stopped else (),
                 volumes=self.options.volumes,
                 force=bool(self.options.containers),
@@ -351,12 +331,10 @@ class _Begun:
                 f"cannot start container {record.spec.name}: it shares the {shared} of a container that is gone.\n"
                 f"Recreate it: composer up {name}"
             )
-        operation = self._plan.add(
+        operation = self._plan.add_for(
             Start,
-            record.spec.name,
+            record,
             cause,
-            container_id=record.id,
-            service_name=name,
             service=self._lifecycle.service(name),
             after=(*self._lifecycle.settled, *after),
             part=part,
@@ -374,7 +352,7 @@ class _Begun:
             return gates
         if name not in self._prepared:
             replicas = self._lifecycle.snapshot.service(name)
-            if any(one.state.status.alive or one.state.status is Status.RESTARTING for one in replicas):
+            if any(one.state.status.up for one in replicas):
                 return gates
             self._prepared[name] = self._plan.add(
                 PreStartHooks, record.spec.name, "it starts", service=service, service_name=name,
@@ -393,9 +371,7 @@ class _Begun:
         return after
 
     def wait_for_all(self, records: list[ContainerRecord]) -> None:
-        """Plan --wait: until the containers run. A container that others wait for to complete may exit."""
+        """Plan --wait."""
         dependencies = [dependency for record in records for dependency in self._lifecycle.dependencies(record)]
-        completing = {one.service for one in dependencies if one.condition == COMPLETED}
-        for name in dict.fromkeys(service_of(record) for record in records):
-            condition = "completed" if name in completing else "running"
-            self._gates.wait(name, condition, WAIT, self._left.get(name, ()), self._starts.get(name, ()))
+        names = dict.fromkeys(service_of(record) for record in records)
+        self._gates.wait_until_up(names, dependencies, self._left, self._starts)

@@ -24,7 +24,7 @@ from composer.plan.operations import (
 )
 from composer.plan.options import Options
 from engine.spec.network import LAN_DRIVERS, NetworkSpec, VolumeSpec
-from engine.spec.state import ContainerRecord, Status
+from engine.spec.state import ContainerRecord
 
 _CONFLICTING_ROUTE = (
     "network {0}: its addresses overlap those of the route {1}, so containers and what is behind that link may not reach each "
@@ -156,11 +156,13 @@ class Shared:
         """Plan to remove and create the network after its containers have stopped."""
         users = [c for c in self._snapshot.containers if any(a.network == spec.name for a in c.spec.networks)]
         for record in users:
-            if is_oneoff(record) and _is_up(record):
+            if is_oneoff(record) and record.state.status.up:
                 raise SharedProblem(
                     f"network {spec.name}: {cause}, but the one-off container {record.spec.name} uses it: stop that first"
                 )
-        stops = tuple(self._stop(record, f"its network {spec.name} is recreated") for record in users if _is_up(record))
+        stops = tuple(
+            self._stop(record, f"its network {spec.name} is recreated") for record in users if record.state.status.up
+        )
         gone = self._plan.add(RemoveNetwork, spec.name, cause, after=stops)
         self.networks[spec.name] = self._plan.add(CreateNetwork, spec.name, cause, network=spec, after=(gone.id,)).id
 
@@ -205,12 +207,10 @@ class Shared:
 
     def _stop(self, record: ContainerRecord, cause: str) -> int:
         if record.id not in self.stopped:
-            self.stopped[record.id] = self._plan.add(
+            self.stopped[record.id] = self._plan.add_for(
                 Stop,
-                record.spec.name,
+                record,
                 cause,
-                container_id=record.id,
-                service_name=service_of(record),
                 service=self._desired.services.get(service_of(record)),
                 timeout=self._options.timeout,
             ).id
@@ -218,15 +218,8 @@ class Shared:
 
     def remove(self, record: ContainerRecord, cause: str) -> int:
         if record.id not in self.removed:
-            after = (self._stop(record, cause),) if _is_up(record) else ()
-            self.removed[record.id] = self._plan.add(
-                Remove,
-                record.spec.name,
-                cause,
-                container_id=record.id,
-                service_name=service_of(record),
-                after=after,
-            ).id
+            after = (self._stop(record, cause),) if record.state.status.up else ()
+            self.removed[record.id] = self._plan.add_for(Remove, record, cause, after=after).id
         return self.removed[record.id]
 
 
@@ -244,7 +237,3 @@ def differences(existing: NetworkSpec | VolumeSpec, wanted: NetworkSpec | Volume
 
 def _own(given: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in given.items() if not key.startswith("com.docker.compose.")}
-
-
-def _is_up(record: ContainerRecord) -> bool:
-    return record.state.status.alive or record.state.status is Status.RESTARTING

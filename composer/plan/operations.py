@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from composer.plan.desired import Desired, DesiredJob, DesiredService
+from composer.plan.labels import service_of
 from engine.spec.container import Attachment, ContainerSpec, Resources, Restart
 from engine.spec.network import NetworkSpec, VolumeSpec
+from engine.spec.state import ContainerRecord
 
 RECREATE, RESTART = "recreate", "restart"
 """The actions that an operation may be part of."""
@@ -251,3 +253,15 @@ class Plan(Struct, kw_only=True, omit_defaults=True):
         made = kind(id=len(self.operations), name=name, cause=cause, after=tuple(dict.fromkeys(after)), **fields)
         self.operations.append(made)
         return made
+
+    def add_for(self, kind: type[Anything], record: ContainerRecord, cause: str, **fields: Any) -> Anything:
+        """Append an operation on an existing container of a service; `fields` as for `add`."""
+        name = service_of(record)
+        return self.add(kind, record.spec.name, cause, container_id=record.id, service_name=name, **fields)
+
+    def warn_of_orphans(self, orphans: Iterable[ContainerRecord]) -> None:
+        names = ", ".join(sorted(record.spec.name for record in orphans))
+        self.warnings.append(
+            f"Found orphan containers ({names}) for this project. If you removed or renamed this service in your "
+            "compose file, you can run this command with the --remove-orphans flag to clean it up."
+        )

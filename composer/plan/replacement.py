@@ -17,7 +17,7 @@ from composer.plan.labels import number_of, service_of
 from composer.plan.observed import Snapshot
 from composer.plan.operations import RECREATE, Create, Operation, Plan, Remove, Rename, Stop
 from composer.plan.options import Options
-from engine.spec.state import ContainerRecord, Status
+from engine.spec.state import ContainerRecord
 
 _TEMPORARY = re.compile(r"([0-9a-f]{12})_(.+)")
 
@@ -48,16 +48,14 @@ def replace(
         after=after, **own,
     )  # fmt: skip
     ended: tuple[int, ...] = () if stopped is None else (stopped,)
-    if stopped is None and (record.state.status.alive or record.state.status is Status.RESTARTING):
-        stop = plan.add(
-            Stop, record.spec.name, "it is replaced", container_id=record.id, service=service, timeout=options.timeout,
-            after=(created.id,), **own,
-        )  # fmt: skip
+    if stopped is None and record.state.status.up:
+        stop = plan.add_for(
+            Stop, record, "it is replaced", service=service, timeout=options.timeout, after=(created.id,), part=RECREATE
+        )
         ended = (stop.id,)
-    removed = plan.add(
-        Remove, record.spec.name, "it is replaced", container_id=record.id, volumes=renew, force=True,
-        after=(created.id, *ended), **own,
-    )  # fmt: skip
+    removed = plan.add_for(
+        Remove, record, "it is replaced", volumes=renew, force=True, after=(created.id, *ended), part=RECREATE
+    )
     return created, plan.add(Rename, name, cause, after=(created.id, removed.id), **own)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from composer.plan import jobs, recreation, refusal, rejoining, replacement
-from composer.plan.desired import COMPLETED, Desired, DesiredService
-from composer.plan.gates import WAIT, Gates
+from composer.plan.desired import Desired, DesiredService
+from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
 from composer.plan.naming import container_name
 from composer.plan.networks_and_volumes import Shared, SharedProblem
@@ -52,21 +52,12 @@ class _Up:
         rejoining.order(self.plan, self.snapshot)
         self.shared.drop_renamed()
         if self.options.wait and not self.options.no_start:
-            self._ready()
+            dependencies = [one for name in self.names for one in self.desired.services[name].depends_on]
+            self.gates.wait_until_up(self.names, dependencies, self.left, self.starts)
         if self.options.action != "run" and not self.options.services:
             start = self.options.action == "up" and not self.options.no_start
             jobs.register(self.plan, self.desired, self.snapshot, start=start)
         return self.plan
-
-    def _ready(self) -> None:
-        """Plan --wait: until all containers run, and are healthy if they have a healthcheck. A container that others
-        wait for to complete may exit."""
-        services = [self.desired.services[name] for name in self.names]
-        completing = {d.service for one in services for d in one.depends_on if d.condition == COMPLETED}
-        for service in services:
-            name = service.name
-            condition = "completed" if name in completing else "running"
-            self.gates.wait(name, condition, WAIT, self.left.get(name, ()), self.starts.get(name, ()))
 
     def _orphans(self) -> None:
         known = {*self.desired.known, *self.desired.jobs, *self.desired.disabled_jobs}
@@ -74,11 +65,7 @@ class _Up:
         if not orphans or self.options.ignore_orphans:
             return
         if not self.options.remove_orphans:
-            names = ", ".join(sorted(c.spec.name for c in orphans))
-            self.plan.warnings.append(
-                f"Found orphan containers ({names}) for this project. If you removed or renamed this service in your "
-                "compose file, you can run this command with the --remove-orphans flag to clean it up."
-            )
+            self.plan.warn_of_orphans(orphans)
             return
         for record in orphans:
             self.shared.remove(record, "it is an orphan")
@@ -143,9 +130,7 @@ class _Up:
             self.left[service.name].append(record)
             self.plan.unchanged.append(record.spec.name)
         elif status is Status.PAUSED:
-            resumed = self.plan.add(
-                Unpause, record.spec.name, "it is paused", container_id=record.id, service_name=service.name
-            )
+            resumed = self.plan.add_for(Unpause, record, "it is paused")
             self.starts[service.name].append(resumed.id)
         else:
             because = f"it is {status.value}" if stopped is None else "it was stopped for its network"
@@ -174,14 +159,8 @@ class _Up:
         return recreation.only_networks(service, record, self.snapshot)
 
     def _rejoin(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
-        rejoined = self.plan.add(
-            Rejoin,
-            record.spec.name,
-            cause,
-            container_id=record.id,
-            service=service,
-            service_name=service.name,
-            after=(*self.settled, *self._needs(service)),
+        rejoined = self.plan.add_for(
+            Rejoin, record, cause, service=service, after=(*self.settled, *self._needs(service))
         )
         because, after = self._restart_cause(service, record)
         if because and not self.options.no_start and self.options.action != "create":
@@ -190,16 +169,8 @@ class _Up:
         self.left[service.name].append(record)
 
     def _restart(self, service: DesiredService, record: ContainerRecord, cause: str, *, after: Iterable[int]) -> None:
-        stopped = self.plan.add(
-            Stop,
-            record.spec.name,
-            cause,
-            container_id=record.id,
-            service=service,
-            service_name=service.name,
-            after=after,
-            timeout=self.options.timeout,
-            returns=True,
+        stopped = self.plan.add_for(
+            Stop, record, cause, service=service, after=after, timeout=self.options.timeout, returns=True
         )
         self._start(service, record.spec.name, cause, container_id=record.id, after=(stopped.id,))
 
@@ -231,15 +202,7 @@ class _Up:
             if stopped is None or record.id in self.shared.removed or service_of(record) in self.names:
                 continue
             needs = [self.shared.networks[a.network] for a in record.spec.networks if a.network in self.shared.networks]
-            self.plan.add(
-                Start,
-                record.spec.name,
-                "it was stopped for its network",
-                container_id=record.id,
-                service=service,
-                service_name=service_of(record),
-                after=(stopped, *needs),
-            )
+            self.plan.add_for(Start, record, "it was stopped for its network", service=service, after=(stopped, *needs))
 
     def _recreate_cause(self, service: DesiredService, record: ContainerRecord) -> str:
         if record.state.status in (Status.DEAD, Status.REMOVING):

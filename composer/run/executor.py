@@ -425,7 +425,7 @@ class Executor:
         if container_id in codes:
             return codes[container_id]
         state = self.context.changes.record(container_id).state
-        before, since_up = state.finished_at, state.status.alive or state.status is Status.RESTARTING
+        before, since_up = state.finished_at, state.status.up
         latest = state
 
         def look() -> int | None:
@@ -434,7 +434,7 @@ class Executor:
                 state = latest = self.context.changes.record(container_id).state
             except NotFound:  # a running one was killed for its removal
                 return codes.get(container_id, 128 + signal.SIGKILL if latest.status.alive else latest.exit_code)
-            up = state.status.alive or state.status is Status.RESTARTING
+            up = state.status.up
             if (
                 condition != "removed"
                 and (since_up or condition == "next-exit")

@@ -91,7 +91,7 @@ class Monitor:
             scope.cancel()
         record = self._changes.record(container_id)
         status = Status.EXITED if record.state.status is Status.RESTARTING else record.state.status
-        if record.state.status.alive or record.state.status is Status.RESTARTING:
+        if record.state.status.up:
             alive = record.state.status.alive
             await self._update(container_id, stopped_by_user=True, stopping=alive, status=status, returns=returns)
             self._notifier.notify(container_id)

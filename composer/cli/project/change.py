@@ -19,7 +19,6 @@ from composer.plan.labels import service_of
 from composer.plan.operations import Plan, Wait
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
-from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -131,7 +130,7 @@ def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
 
 def _is_unattended(context: Context, supervisor: Client, progress: Progress) -> bool:
     """Whether containers run although supervisor and keeper were killed. The next supervisor adopts them."""
-    alive = any(r.state.status.alive or r.state.status is Status.RESTARTING for r in context.containers())
+    alive = any(r.state.status.up for r in context.containers())
     return alive and not supervisor.serves(progress.note)
 
 

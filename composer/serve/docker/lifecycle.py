@@ -153,7 +153,7 @@ async def stop(server: Server, request: Request, exchange: Exchange) -> Reply:
 async def restart(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = _named(server, request)
     again = Start(id=1, name=record.spec.name, cause=CAUSE, container_id=record.id, after=(0,))
-    if record.state.status.alive or record.state.status is Status.RESTARTING:
+    if record.state.status.up:
         operation = _stop(record, request)
         if record.state.status.alive:
             server.observer.will_stop(record, operation.signal)
