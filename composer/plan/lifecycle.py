@@ -6,24 +6,21 @@ from collections.abc import Iterable
 
 from composer.plan import jobs, labels, replacement
 from composer.plan.desired import Dependency, Desired, DesiredService
-from composer.plan.gates import Gates
 from composer.plan.labels import is_job_run, is_oneoff, is_replica, number_of, service_of
-from composer.plan.networks_and_volumes import SharedProblem
-from composer.plan.observed import Snapshot, dependencies_of, gone
+from composer.plan.observed import Snapshot, dependencies_of
 from composer.plan.operations import (
     RESTART,
     Kill,
     Pause,
     Plan,
-    PreStartHooks,
     Remove,
     RemoveNetwork,
     RemoveVolume,
-    Start,
     Stop,
     Unpause,
 )
 from composer.plan.options import Options
+from composer.plan.starts import Starts
 from engine.spec.container import ContainerSpec
 from engine.spec.state import ContainerRecord, Status
 
@@ -187,17 +184,22 @@ class _Lifecycle:
     def _start(self) -> None:
         """Start the containers and their dependencies, in order, each once its conditions are fulfilled."""
         records = self._ordered(self._needed(self._chosen()), reverse=False)
-        begun = _Begun(self)
+        starts = self._starts()
         for record in records:
             if not record.state.status.can_start or record.state.status is Status.RESTARTING:
-                begun.leave(record)
+                starts.leave(record)
             else:
-                gates = begun.prepared(record, begun.gates_of(record))
-                begun.start(record, f"it is {record.state.status.value}", after=gates)
+                gates = starts.prepared(record, starts.gates_of(record))
+                starts.start(record, f"it is {record.state.status.value}", after=gates)
         if self.options.wait:
-            begun.wait_for_all(records)
+            starts.wait_for_all(records)
         if not self.options.services and not self.options.containers:
             jobs.start(self.plan, self.snapshot)
+
+    def _starts(self) -> Starts:
+        return Starts(
+            self.plan, self.desired, self.snapshot, self.options, settled=self.settled, dependencies=self.dependencies
+        )
 
     def _needed(self, records: list[ContainerRecord]) -> list[ContainerRecord]:
         """These containers, and those of the services that they depend on."""
@@ -222,13 +224,13 @@ class _Lifecycle:
         causes: dict[str, str] = {}
         if not self.options.no_deps and not self.options.containers:
             records, causes = self._restarted_along(records)
-        begun = _Begun(self)
+        starts = self._starts()
         for record in self._ordered(records, reverse=False):
             cause = causes.get(service_of(record), "restart")
-            gates = [] if self.options.no_deps else begun.gates_of(record)
+            gates = [] if self.options.no_deps else starts.gates_of(record)
             if record.state.status.up:
                 gates = [self._stop_one(record, cause, after=gates, part=RESTART)]
-            begun.start(record, cause, after=gates, part=RESTART)
+            starts.start(record, cause, after=gates, part=RESTART)
 
     def _stop_one(self, record: ContainerRecord, cause: str, *, after: Iterable[int], part: str = "") -> int:
         return self.plan.add_for(
@@ -309,69 +311,3 @@ class _Lifecycle:
 def _volumes(specs: Iterable[ContainerSpec]) -> set[str]:
     """The names of the mounted volumes."""
     return {mount.source for spec in specs for mount in spec.mounts if mount.type == "volume" and mount.source}
-
-
-class _Begun:
-    """The containers that one plan starts, by service, and those that it does not touch; dependants wait for both."""
-
-    def __init__(self, lifecycle: _Lifecycle) -> None:
-        self._lifecycle, self._plan = lifecycle, lifecycle.plan
-        self._gates = Gates(lifecycle.plan, timeout=lifecycle.options.wait_timeout or None)
-        self._starts: dict[str, list[int]] = {}
-        self._left: dict[str, list[ContainerRecord]] = {}
-        self._prepared: dict[str, int] = {}
-
-    def leave(self, record: ContainerRecord) -> None:
-        self._left.setdefault(service_of(record), []).append(record)
-
-    def start(self, record: ContainerRecord, cause: str, *, after: Iterable[int], part: str = "") -> None:
-        name = service_of(record)
-        if shared := gone(record, self._lifecycle.snapshot):
-            raise SharedProblem(
-                f"cannot start container {record.spec.name}: it shares the {shared} of a container that is gone.\n"
-                f"Recreate it: composer up {name}"
-            )
-        operation = self._plan.add_for(
-            Start,
-            record,
-            cause,
-            service=self._lifecycle.service(name),
-            after=(*self._lifecycle.settled, *after),
-            part=part,
-        )
-        self._starts.setdefault(name, []).append(operation.id)
-
-    def prepared(self, record: ContainerRecord, gates: list[int]) -> list[int]:
-        """The gates, followed by the service's pre_start hooks. Hooks run only if no container of the service is
-        running."""
-        name = service_of(record)
-        service, desired = self._lifecycle.service(name), self._lifecycle.desired
-        if service is not None and desired is not None and desired.jobs:
-            gates = [*gates, *jobs.gates(self._plan, desired, service, (*self._lifecycle.settled, *gates))]
-        if service is None or not service.pre_start:
-            return gates
-        if name not in self._prepared:
-            replicas = self._lifecycle.snapshot.service(name)
-            if any(one.state.status.up for one in replicas):
-                return gates
-            self._prepared[name] = self._plan.add(
-                PreStartHooks, record.spec.name, "it starts", service=service, service_name=name,
-                after=(*self._lifecycle.settled, *gates),
-            ).id  # fmt: skip
-        return [*gates, self._prepared[name]]
-
-    def gates_of(self, record: ContainerRecord) -> list[int]:
-        """The operations that must succeed before the container starts."""
-        after: list[int] = []
-        for dependency in self._lifecycle.dependencies(record):
-            other = dependency.service
-            if other in self._starts or other in self._left:
-                left, starts = self._left.get(other, []), self._starts.get(other, [])
-                after += self._gates.of(service_of(record), dependency, left, starts)
-        return after
-
-    def wait_for_all(self, records: list[ContainerRecord]) -> None:
-        """Plan --wait."""
-        dependencies = [dependency for record in records for dependency in self._lifecycle.dependencies(record)]
-        names = dict.fromkeys(service_of(record) for record in records)
-        self._gates.wait_until_up(names, dependencies, self._left, self._starts)
