@@ -31,7 +31,7 @@ test: lint
 kill-storm:
 	@scripts/prepare test
 	COMPOSER_KILLS=$(or $(KILLS),200) COMPOSER_KILLS_SEED=$(or $(KILLS_SEED),0) \
-		.venv/bin/python -m pytest -s tests/fault/test_storm.py
+		.venv/bin/python -m pytest -s tests/fault/test_storm.py tests/fault/test_image_storm.py
 
 vm-test:
 	@scripts/vm-test

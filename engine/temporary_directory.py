@@ -1,5 +1,5 @@
-"""Directories for what builds fetch, unpack or are sent. Each is locked as long as its build lives; later builds remove those of
-killed ones.
+"""Temporary directories for what is fetched, unpacked or sent. Each is locked as long as its process lives; later processes
+remove those of killed ones.
 
 <cache>/build/.temporary-<random>/
 """
@@ -33,7 +33,7 @@ def make(folder: str) -> tuple[str, int]:
     """Create a directory in `folder`, after a `sweep`. Returns its path and a descriptor that keeps it locked. Raises OSError."""
     sweep(folder)
     path = f"{folder}/{_PREFIX}{secrets.token_hex(8)}"
-    with directory_lock.exclusive(folder):  # an unlocked directory looks like that of a killed build
+    with directory_lock.exclusive(folder):  # an unlocked directory looks like that of a killed process
         os.mkdir(path, 0o700)
         return path, _locked(path)
 
@@ -46,13 +46,18 @@ def remove(path: str, lock: int) -> None:
         os.close(lock)
 
 
+def holds(folder: str, path: str) -> bool:
+    """Whether `path` is in a temporary directory of `folder`: no later process sees it again."""
+    return path.startswith(f"{folder}/{_PREFIX}")
+
+
 def sweep(folder: str) -> None:
-    """Remove the directories of killed builds. Errors are ignored: a later sweep tries again."""
+    """Remove the directories of killed processes. Errors are ignored: a later sweep tries again."""
     dead: list[tuple[str, int]] = []
     with contextlib.suppress(OSError), directory_lock.exclusive(folder):
         for name in os.listdir(folder):
             if name.startswith(_PREFIX):
-                with contextlib.suppress(OSError):  # most are locked by a living build
+                with contextlib.suppress(OSError):  # most are locked by a living process
                     dead.append((f"{folder}/{name}", _locked(f"{folder}/{name}")))
     for path, lock in dead:
         with contextlib.suppress(OSError):
@@ -60,5 +65,5 @@ def sweep(folder: str) -> None:
 
 
 def _locked(path: str) -> int:
-    """Raises BlockingIOError when a build has locked the directory."""
+    """Raises BlockingIOError when a process has locked the directory."""
     return directory_lock.locked(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))

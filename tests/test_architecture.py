@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "composer.model": ("engine.quantities",),
     "composer.load": (
         "composer.cron", "composer.dependency_graph", "composer.model", "engine.digest", "engine.git_environment",
-        "engine.quantities",
+        "engine.quantities", "engine.temporary_directory",
     ),
     "composer.plan": ("composer.dependency_graph", "composer.release", "engine.spec"),
     "composer.plan.translate": (
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "composer.dependency_graph": (),
     "composer.detach": (),
     "composer.release": (),
-    "composer.view": ("composer.plan.labels", "composer.plan.naming", "engine.spec"),
+    "composer.view": ("composer.plan.labels", "composer.plan.naming", "engine.filetree.size", "engine.spec"),
     "composer.run": (
         "composer.compiled", "composer.cron", "composer.release", "composer.plan", "engine.spec", "engine.errors",
         "engine.paths", "engine.control",
@@ -50,7 +50,7 @@ MAY_IMPORT = {
         "engine.kernel.process_title",
     ),
     "composer.serve": (
-        "engine.poll", "engine.temporary_directory",
+        "engine.filetree.size", "engine.poll", "engine.temporary_directory",
         "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
         "engine.spec", "engine.errors", "engine.image.reference", "engine.kernel.allocator",
         "engine.paths",
@@ -61,6 +61,7 @@ MAY_IMPORT = {
         "composer.dependency_graph",
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
         "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore", "engine.quantities", "engine.poll",
+        "engine.filetree.size",
     ),
     "composer.cli.main": (
         "composer.cli", "composer.compiled", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port",

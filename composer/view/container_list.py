@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from composer.view.containers import command_text, status_text
 from composer.view.errors import InUse, Refusal
 from composer.view.filters import Filters, matches
 from composer.view.inspect import mounts, networks
+from engine.filetree.size import tree_size
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -82,24 +82,6 @@ def _image_name(engine: Engine, spec: ContainerSpec) -> str:
             spec.image_ref if named is not None and named.id == spec.image else spec.image.removeprefix("sha256:")[:12]
         )
     return spec.image
-
-
-def tree_size(folder: str) -> int:
-    """Bytes of the files below a directory; each file is counted once."""
-    total, seen, waiting = 0, set(), [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    elif (status.st_dev, status.st_ino) not in seen:
-                        seen.add((status.st_dev, status.st_ino))
-                        total += status.st_size
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return total
 
 
 def _ports(record: ContainerRecord) -> list[dict[str, Any]]:

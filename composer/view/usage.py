@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from composer.view import volumes as volume_words
 from composer.view.api_format import timestamp
 from composer.view.container_list import listed as listed_container
-from composer.view.container_list import tree_size
 from composer.view.images import listed as listed_image
 from composer.view.images import users
 from composer.view.lookup import every
+from engine.filetree.size import tree_size
 
 if TYPE_CHECKING:
     from collections.abc import Collection

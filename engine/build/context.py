@@ -15,6 +15,7 @@ from msgspec import Struct
 from engine.build.digests import Digests
 from engine.errors import BuildFailed, OperationFailed
 from engine.filetree.descent import Descent
+from engine.filetree.regular import open_regular, reopened
 from engine.ignore import Ignore, is_pattern, normalised, translate_glob
 from engine.image.tree import Tree
 
@@ -252,18 +253,25 @@ class SourceTree:
                     continue
                 relative = base + name
                 path = f"{top}/{relative}".lstrip("/")
-                status = os.stat(name, dir_fd=walk.fd, follow_symlinks=False)
+                try:
+                    status = os.stat(name, dir_fd=walk.fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # it was removed meanwhile
                 left_out = exclude.matches(relative) or bool(include and not include.matches(relative))
                 hidden = left_out or self.ignore.matches(path)
                 if stat.S_ISDIR(status.st_mode):
                     if self.ignore.prunes(path) or exclude.prunes(relative) or (include and include.avoids(relative)):
                         continue
+                    try:
+                        below = sorted(os.listdir(walk.enter(name)))
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue  # it was removed or replaced meanwhile
                     if hidden:
                         waiting.append(Item(path, relative, status, left_out))
                     else:
                         yield from self._release(waiting, relative)
                         yield Item(path, relative, status)
-                    stack.append((relative + "/", iter(sorted(os.listdir(walk.enter(name))))))
+                    stack.append((relative + "/", iter(below)))
                 elif not hidden:
                     yield from self._release(waiting, relative)
                     yield Item(path, relative, status)
@@ -277,18 +285,19 @@ class SourceTree:
 
     def open(self, item: Item) -> int:
         """A regular file's descriptor for reading; the link at a source's end is followed, inside the tree."""
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
         try:
             if not item.relative:
-                return self.tree.open(item.path, flags)
-            parent, name = self.tree.parent(item.path)
-            return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+                return reopened(self.tree.open(item.path, os.O_PATH))
+            return open_regular(*self.tree.parent(item.path))
         except OSError as error:
             raise OperationFailed.of("open", f"{self.name}/{item.path}", error) from error
 
     def readlink(self, item: Item) -> str:
         parent, name = self.tree.parent(item.path)
-        return os.readlink(name, dir_fd=parent)
+        try:
+            return os.readlink(name, dir_fd=parent)
+        except OSError as error:
+            raise OperationFailed.of("read", f"{self.name}/{item.path}", error) from error
 
     def digest(self, matches: Sequence[Match]) -> str:
         """What identifies the sources for the cache: names below the destination, kinds, modes, content; no times.

@@ -150,7 +150,7 @@ class Sources:
                     title,
                     ignore=self.ignore(root, key),
                     owned=False,
-                    digests=Digests(self.folder, path),
+                    digests=None if temporary_directory.holds(self.folder, path) else Digests(self.folder, path),
                     identity=path,
                     layers=lambda tree: view.layers(tree, path, self.folder, self._stack),
                 )

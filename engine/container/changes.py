@@ -42,7 +42,8 @@ class _Comparison:
         self._upper, self._lower = Descent(upper), Descent(lower) if lower >= 0 else None
         self._shared = 0 if lower >= 0 else -1
         """How many levels of the current path also exist in the image."""
-        self._names: list[str] = []
+        self._paths: list[str] = []
+        """The path of the current directory, after those above it, without the root's."""
         self._found: dict[str, str] = {}
 
     def run(self) -> Iterator[tuple[str, str]]:
@@ -51,8 +52,9 @@ class _Comparison:
             while levels:
                 name = next(levels[-1], None)
                 if name is not None:
-                    if self._look(name):
-                        levels.append(iter(os.listdir(self._enter(name))))
+                    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed or replaced meanwhile
+                        if self._look(name):
+                            levels.append(iter(os.listdir(self._enter(name))))
                     continue
                 levels.pop()
                 if levels:
@@ -75,7 +77,7 @@ class _Comparison:
 
     def _before(self, name: str) -> os.stat_result | None:
         """The image's entry of this name in the current directory."""
-        if self._lower is None or self._shared < len(self._names):
+        if self._lower is None or self._shared < len(self._paths):
             return None
         try:
             return os.stat(name, dir_fd=self._lower.fd, follow_symlinks=False)
@@ -83,24 +85,27 @@ class _Comparison:
             return None
 
     def _note(self, name: str, kind: str) -> None:
-        path = ""
-        for part in self._names:
-            path = f"{path}/{part}"
-            self._found.setdefault(path, MODIFIED)
-        self._found[f"{path}/{name}"] = kind
+        for above in reversed(self._paths):
+            if above in self._found:
+                break
+            self._found[above] = MODIFIED
+        self._found[self._path(name)] = kind
+
+    def _path(self, name: str) -> str:
+        return f"{self._paths[-1] if self._paths else ''}/{name}"
 
     def _enter(self, name: str) -> int:
         fd = self._upper.enter(name)
-        if self._lower is not None and self._shared == len(self._names) and not overlay.is_opaque(os.listxattr(fd)):
+        if self._lower is not None and self._shared == len(self._paths) and not overlay.is_opaque(os.listxattr(fd)):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self._lower.enter(name)
                 self._shared += 1
-        self._names.append(name)
+        self._paths.append(self._path(name))
         return fd
 
     def _leave(self) -> None:
         self._upper.leave()
-        if self._lower is not None and self._shared == len(self._names):
+        if self._lower is not None and self._shared == len(self._paths):
             self._lower.leave()
             self._shared -= 1
-        self._names.pop()
+        self._paths.pop()

@@ -82,14 +82,9 @@ def path_status(images: ImageStore, record: ContainerRecord, path: str) -> PathS
 def _led_to(tree: Tree, place: str) -> str:
     """The final target of the link at `place`, by its text; the last component need not exist."""
     for _ in range(_LINKS):
-        status = tree.lstat(place)
-        if status is None or not stat.S_ISLNK(status.st_mode):
+        text = tree.readlink(place)
+        if text is None:
             break
-        fd = tree.open(place, os.O_PATH | os.O_NOFOLLOW)
-        try:
-            text = os.readlink("", dir_fd=fd)
-        finally:
-            os.close(fd)
         joined = text if text.startswith("/") else posixpath.join("/", posixpath.dirname(place), text)
         place = posixpath.normpath(joined).lstrip("/")
     return place

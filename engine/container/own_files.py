@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Callable, Sequence
 
 from engine.container import etc
 from engine.errors import EngineError
+from engine.filetree.regular import reopened
 from engine.kernel import calls, flags
 from engine.spec.state import ContainerRecord, Endpoint
 
@@ -43,12 +43,12 @@ def _edit(record: ContainerRecord, name: str, change: Callable[[bytes], bytes]) 
         root = os.open(f"/proc/{record.state.pid}/root", os.O_PATH | os.O_CLOEXEC)
         try:
             within = flags.RESOLVE_IN_ROOT | flags.RESOLVE_NO_SYMLINKS
-            fd = calls.openat2(root, f"etc/{name}", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY, resolve=within)
+            fd = reopened(calls.openat2(root, f"etc/{name}", os.O_PATH, resolve=within), os.O_RDWR)
         finally:
             os.close(root)
         with os.fdopen(fd, "r+b") as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size > _LARGEST:
+            if status.st_nlink != 1 or status.st_size > _LARGEST:
                 return
             before = file.read()
             if (after := change(before)) != before:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from engine.filetree import attributes
 from engine.filetree.descent import Descent
 from engine.filetree.long_path import open_below
+from engine.filetree.regular import open_regular
 from engine.kernel import idmap
 from engine.poll import write_all
 
@@ -85,7 +86,7 @@ class _Copy:
         return True
 
     def file(self, source: int, target: int, name: str) -> None:
-        reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
+        reading = open_regular(source, name)
         try:
             writing = os.open(name, _CREATE, 0o600, dir_fd=target)
             try:

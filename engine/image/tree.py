@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from engine.errors import OperationFailed
 from engine.filetree.long_path import is_long, open_below
+from engine.filetree.regular import reopened
 from engine.kernel.calls import openat2
 
 _CACHE = 64
@@ -113,27 +114,41 @@ class Tree:
 
     def lstat(self, path: str) -> os.stat_result | None:
         """The status of `path` itself; None when it or its directory does not exist."""
-        try:
-            if not path:
-                return os.stat(self.root)
-            fd = self.open(path, os.O_PATH | os.O_NOFOLLOW)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                return None
-            raise OperationFailed.of("stat", f"{self.name}/{path}", error) from error
+        fd = self._itself(path)
+        if fd is None:
+            return None
         try:
             return os.stat(fd)
         finally:
             os.close(fd)
 
+    def readlink(self, path: str) -> str | None:
+        """The text of the link `path`; None when it is no link, or does not exist."""
+        fd = self._itself(path)
+        if fd is None:
+            return None
+        try:
+            return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
+
+    def _itself(self, path: str) -> int | None:
+        """A handle on `path`, whose last name is not followed; None when it or its directory does not exist."""
+        try:
+            return self.open(path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise OperationFailed.of("stat", f"{self.name}/{path}", error) from error
+
     def read(self, path: str, limit: int = 1 << 20) -> bytes | None:
         """The first `limit` bytes of a regular file, None when there is none."""
         try:
-            fd = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            fd = reopened(self.open(path, os.O_PATH))
         except OSError:
             return None
         with os.fdopen(fd, "rb") as file:
-            return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+            return file.read(limit)
 
     def forget(self, keep: int = -1) -> None:
         """Drop cached descriptors because something on their paths was replaced; `keep` stays open for its user."""

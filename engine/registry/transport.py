@@ -17,7 +17,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InsecureRequestWarning,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
 
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
@@ -63,6 +70,7 @@ class Transport:
         self._lock, self._pools_lock = threading.Lock(), threading.Lock()
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._context: ssl.SSLContext | None = None
+        self._connected = False
         if self._ca:
             self._context = self._tls()  # reports a missing or invalid file before anything is sent
 
@@ -80,16 +88,18 @@ class Transport:
     ) -> Iterator[Response]:
         """One exchange, its body not read yet; `url` may be a path. Redirects of GET and HEAD are followed.
 
-        Requests to a busy or failing server are repeated after growing pauses. Raises RegistryError if there is no
-        response; the caller handles responses with an error status.
+        Requests to a busy or failing server are repeated after growing pauses; one that has never been reached is not
+        waited for. Raises RegistryError if there is no response; the caller handles responses with an error status.
         """
         url = urllib.parse.urljoin(self.base + "/", url)
         sent = {"User-Agent": _AGENT, **headers}
         for attempt in range(ATTEMPTS if retry else 1):
             try:
                 response = self._follow(method, url, sent, body)
+                self._connected = True
             except HTTPError as error:
-                if attempt + 1 == (ATTEMPTS if retry else 1) or isinstance(error, SSLError):
+                lost = self._connected or not _is_unreachable(error)
+                if attempt + 1 == (ATTEMPTS if retry else 1) or isinstance(error, SSLError) or not lost:
                     raise self.failure(method, url, error) from error
                 pause(attempt)
                 continue
@@ -226,6 +236,11 @@ class Attempts:
             return False
         pause(self._failed)
         return True
+
+
+def _is_unreachable(error: HTTPError) -> bool:
+    """Whether the host name does not resolve, or no connection could be established."""
+    return isinstance(error.original_error if isinstance(error, ProxyError) else error, ConnectTimeoutError)
 
 
 def _done_with(response: Response) -> None:

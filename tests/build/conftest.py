@@ -131,7 +131,7 @@ class Builder:
         return sum(line.endswith(" CACHED") for line in self.lines)
 
     def tree(self, record):
-        """The image's files: path → content, "-> target" for links, None for directories."""
+        """The image's files: path → content, "-> target" for links, "-> mode" for special files, None for directories."""
         from engine.image.merged import merged
 
         found = {}
@@ -144,6 +144,8 @@ class Builder:
                         found[path] = "-> " + os.readlink(name, dir_fd=here)
                     elif stat.S_ISDIR(status.st_mode):
                         found[path] = None
+                    elif not stat.S_ISREG(status.st_mode):
+                        found[path] = f"-> {stat.filemode(status.st_mode)}"
                     else:
                         with open(os.open(name, os.O_RDONLY, dir_fd=here), "rb") as file:
                             found[path] = file.read().decode("latin-1")

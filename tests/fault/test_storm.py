@@ -26,9 +26,14 @@ COMMANDS = (
     ("build", "--no-cache"),
     ("run", "--rm", "-T", "worker", "sleep", "0.3"),
     ("exec", "-T", "db", "sleep", "0.3"),
+    ("-f", "compose.yaml", "-f", "joined.yaml", "up", "-d"),
+    ("scale", "worker=5"),
+    ("create", "--force-recreate"),
+    ("rm", "-sf"),
 )
 VICTIMS = (
     ("command",),
+    ("forks",),
     ("supervisor",),
     ("keeper",),
     ("supervisor", "keeper"),
@@ -37,6 +42,15 @@ VICTIMS = (
 )
 LATEST = 0.8
 """The latest time of a kill in seconds: about the duration of the longest command."""
+JOINED = {
+    "services": {
+        "db": {"networks": ["front"]},
+        "web": {"networks": {"front": {"aliases": ["site"]}, "more": {}}},
+        "worker": {"networks": ["more"]},
+    },
+    "networks": {"more": {}},
+}
+"""What changes only networks: a running container joins and leaves them."""
 BUILT = {
     "build": {
         "dockerfile_inline": "FROM busybox\nRUN sleep 0.1; echo 1 > /1\nRUN sleep 0.1; echo 2 > /2\nCOPY . /here"
@@ -73,13 +87,14 @@ def mended(composer, before):
 def test_kills_at_random(composer, capsys):
     file = composer.folder / "built.yaml"
     file.write_text(json.dumps({"services": {"built": BUILT}}))
+    (composer.folder / "joined.yaml").write_text(json.dumps(JOINED))
     composer.environ["COMPOSE_FILE"] = "compose.yaml:built.yaml"
     composer.chance = random.Random(SEED)
     before = Observed.now(composer.roots)
     bad = []
     for number in range(ROUNDS):
         words = composer.chance.choice(COMMANDS)
-        if words[0] in ("restart", "exec"):
+        if words[0] in ("restart", "exec", "scale", "rm", "-f"):
             composer("up", "-d")
         if words[0] == "build":
             words = ("--profile", "built", *words)

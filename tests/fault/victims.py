@@ -33,13 +33,23 @@ def find(composer, victim):
     return _processes(composer, {"supervisor": "supervise", "keeper": "keeper/main.py"}[victim])
 
 
+def forks(command):
+    """Pids of the command's children: the fork that loads the supervisor's modules, or what it starts."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for thread in os.listdir(f"/proc/{command.pid}/task"):
+            with open(f"/proc/{command.pid}/task/{thread}/children") as file:
+                found += [int(word) for word in file.read().split()]
+    return found
+
+
 def kill(composer, victim, command=None):
-    """kill -9 of the command, the supervisor or the keeper; True if it existed."""
+    """kill -9 of the command, its forks, the supervisor or the keeper; True if it existed."""
     if victim == "command":
         command.kill()
         command.wait()
         return True
-    pids = find(composer, victim)
+    pids = forks(command) if victim == "forks" else find(composer, victim)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             descriptor = os.pidfd_open(pid)

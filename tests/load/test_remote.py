@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,25 @@ def test_a_branch_is_fetched_anew_and_a_commit_once(tmp_path: Path, git: Git) ->
     for ref in ("v1", "trunk"):
         assert load(tmp_path, f"{SOURCE}#{ref}").tree["services"]["top"]["image"] == {"v1": "one", "trunk": "two"}[ref]
     assert len(os.listdir(tmp_path / "cache/composer/git")) == 2
+
+
+def test_what_a_killed_load_leaves(tmp_path: Path, git: Git) -> None:
+    script = (
+        "import sys; from composer.load.read import cache\n"
+        "with cache.filled(sys.argv[1], 'x', None) as made: open(f'{made}/half', 'w'); print(made, flush=True); input()"
+    )
+    path = tmp_path / "cache/composer/git/0"
+    words = [sys.executable, "-c", script, path]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout
+        half = killed.stdout.readline().strip()
+        load(tmp_path, SOURCE)
+        assert os.listdir(half) == ["half"]  # in use
+        killed.kill()
+    (tmp_path / "stack/compose.yaml").write_text("services: {top: {image: two}}\n")
+    git("commit", "-am", "two")
+    load(tmp_path, SOURCE)
+    assert not os.path.exists(half) and len(os.listdir(path.parent)) == 2
 
 
 def test_include_and_extends(tmp_path: Path, git: Git) -> None:

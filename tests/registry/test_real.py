@@ -166,10 +166,14 @@ def test_plain_http_elsewhere_is_refused_unless_allowed(start_registry, images, 
 
 
 def test_nothing_listens(images, monkeypatch):
-    monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
+    """A registry that cannot be reached is reported at once; only one that was reached before is waited for."""
+    monkeypatch.setattr("engine.registry.transport.pause", lambda *_: pytest.fail("waits"))
     with pytest.raises(RegistryError, match=r"no answer from registry localhost:5999.*refused") as raised:
         registry.pull("localhost:5999/app", images=images)
     assert "[Errno" not in str(raised.value) and raised.value.reason == "Connection refused"
     with pytest.raises(RegistryError, match=r"no answer from registry nothing\.invalid.*Failed to resolve") as raised:
         registry.pull("nothing.invalid/app", images=images)
     assert "[Errno" not in str(raised.value) and raised.value.reason
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:5999")
+    with pytest.raises(RegistryError, match=r"no answer from registry registry\.test"):
+        registry.pull("registry.test/app", images=images)

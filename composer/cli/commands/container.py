@@ -27,6 +27,7 @@ from composer.load.printable import one_line
 from composer.view import container_list, lookup
 from composer.view.filters import Filters
 from composer.view.units import human_duration, human_size
+from engine.filetree.size import tree_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -320,7 +321,7 @@ def prune(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import agreed
 
     gone = container_list.stopped(context.engine, Filters.of_flags(args.filter, container_list.PRUNE_FILTERS))
-    sizes = {one.id: container_list.tree_size(f"{context.engine.folder(one.group, one.id)}/upper") for one in gone}
+    sizes = {one.id: tree_size(f"{context.engine.folder(one.group, one.id)}/upper") for one in gone}
     lines = [f"container {one.spec.name} ({human_size(sizes[one.id], 4)})" for one in gone]
     if not agreed(context, "This will remove all stopped containers.", lines, force=args.force):
         return 0
@@ -338,7 +339,7 @@ def remove_unused(context: Context, gone: list[ContainerRecord]) -> int:
     if gone:
         print("Deleted Containers:")
     for record in gone:
-        freed += container_list.tree_size(f"{context.engine.folder(record.group, record.id)}/upper")
+        freed += tree_size(f"{context.engine.folder(record.group, record.id)}/upper")
         perform(context, record.group, [Remove(**_fields(record))])  # type: ignore[arg-type]
         print(record.id)
     print(end="\n" if gone else "")

@@ -104,8 +104,8 @@ def rm(context: Context, args: Args) -> int:
 
 def prune(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import agreed
-    from composer.view.container_list import tree_size
     from composer.view.units import human_size
+    from engine.filetree.size import tree_size
 
     filters = Filters.of_flags(args.filter, volumes.PRUNE_FILTERS)
     everything = args.all or bool(filters.boolean("all"))
@@ -123,7 +123,7 @@ def prune(context: Context, args: Args) -> int:
 
 def remove_unused(context: Context, gone: list[VolumeRecord]) -> int:
     """Remove volumes and report them; returns the bytes that they used."""
-    from composer.view.container_list import tree_size
+    from engine.filetree.size import tree_size
 
     freed = 0
     if gone:

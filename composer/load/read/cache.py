@@ -23,18 +23,18 @@ def folder(environ: Mapping[str, str], kind: str, key: str) -> str:
 @contextlib.contextmanager
 def filled(path: str, reference: str, origin: Origin | None) -> Iterator[str]:
     """A context manager with an empty folder. It becomes `path` when the block ends, and is removed when the block
-    raises. Raises LoadError, which names `reference`, when the folder cannot be created."""
-    import shutil
-    import tempfile
+    raises. Folders of killed commands are removed. Raises LoadError, which names `reference`, when the folder cannot be
+    created."""
+    from engine.temporary_directory import temporary
 
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        made = tempfile.mkdtemp(prefix=".", dir=os.path.dirname(path))
-        try:
+        with temporary(os.path.dirname(path)) as made:
             yield made
-            if not os.path.isdir(path):  # another command may have filled it first
+            try:
                 os.rename(made, path)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+            except OSError:
+                if not os.path.isdir(path):  # another command has filled it first
+                    raise
     except OSError as error:
         raise LoadError(f"cannot cache {reference} in {path}: {error.strerror}", origin) from None

@@ -9,9 +9,10 @@ from anyio import to_thread
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
 from composer.view import lookup
-from composer.view.container_list import FILTERS, listed, selected, tree_size
+from composer.view.container_list import FILTERS, listed, selected
 from composer.view.filters import Filters
 from composer.view.inspect import inspected
+from engine.filetree.size import tree_size
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange

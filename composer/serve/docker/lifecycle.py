@@ -23,12 +23,13 @@ from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
 from composer.view import lookup
-from composer.view.container_list import check_free, check_removable, checked_name, stopped, tree_size
+from composer.view.container_list import check_free, check_removable, checked_name, stopped
 from composer.view.errors import Refusal
 from composer.view.filters import Filters
 from composer.view.images import need as need_image
 from composer.view.random_names import free_name
 from composer.view.start_errors import words
+from engine.filetree.size import tree_size
 from engine.spec.image import for_platform
 from engine.spec.network import VolumeSpec
 from engine.spec.state import Status

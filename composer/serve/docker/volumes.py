@@ -11,10 +11,10 @@ from composer.serve.docker import body
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import NO_CONTENT, OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
-from composer.view.container_list import tree_size
 from composer.view.errors import Unknown
 from composer.view.filters import Filters
 from composer.view.volumes import FILTERS, PRUNE_FILTERS, check_name, check_removable, need, selected, shown, unused
+from engine.filetree.size import tree_size
 from engine.spec.network import VolumeSpec
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ its whiteouts become `.wh.` entries (OCI image specification, layer.md). Long or
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from engine.errors import OperationFailed, Unsupported
 from engine.filetree import attributes
 from engine.filetree.descent import Descent
+from engine.filetree.regular import open_regular, reopened
 from engine.image.layer import overlay, tar
 
 _READ = 1 << 20
@@ -61,7 +63,7 @@ def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) ->
             finally:
                 os.close(child)
         elif stat.S_ISREG(status.st_mode):
-            packer.content(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), label, status)
+            packer.content(reopened(os.dup(fd)), label, status)
         elif stat.S_ISLNK(status.st_mode):
             packer.header(label, status, tar.SYMLINK, link=os.readlink("", dir_fd=fd))
         elif stat.S_ISSOCK(status.st_mode):
@@ -73,6 +75,10 @@ def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) ->
     except OSError as error:
         raise OperationFailed.of("read", packer.at or label, error) from error
     write(_BLOCK * 2)
+
+
+class _Replaced(Exception):
+    """A file of a live tree is no longer what it was when it was examined; the archive leaves it out."""
 
 
 class _Packer:
@@ -99,9 +105,7 @@ class _Packer:
                 self.at = path = prefix + name
                 try:
                     child = self.one(walk.fd, name, path)
-                except FileNotFoundError:
-                    if not self.live:
-                        raise
+                except _Replaced:
                     continue
                 if child is not None:
                     walk.adopt(child)
@@ -113,8 +117,9 @@ class _Packer:
         return sorted(os.listdir(fd), key=os.fsencode)
 
     def one(self, parent: int, name: str, path: str) -> int | None:
-        """Write one entry; for a directory, returns its descriptor."""
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        """Write one entry; for a directory, returns its descriptor. Raises _Replaced."""
+        with self.examined():
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         mode = status.st_mode
         if stat.S_ISREG(mode):
             self.regular(parent, name, path, status)
@@ -125,8 +130,10 @@ class _Packer:
                 return None
             return child
         elif stat.S_ISLNK(mode):
+            with self.examined():
+                target = os.readlink(name, dir_fd=parent)
             if not self.linked(path, status):
-                self.header(path, status, tar.SYMLINK, link=os.readlink(name, dir_fd=parent))
+                self.header(path, status, tar.SYMLINK, link=target)
         elif self.whiteouts and overlay.is_whiteout(status):
             above, _, last = path.rpartition("/")
             self.marker(f"{above}/{overlay.WHITEOUT}{last}" if above else overlay.WHITEOUT + last)
@@ -148,7 +155,12 @@ class _Packer:
     def regular(self, parent: int, name: str, path: str, status: os.stat_result) -> None:
         if self.linked(path, status):
             return
-        self.content(self.open(parent, name), path, status)
+        try:
+            fd = self.open(parent, name)
+        except _Replaced:
+            self.links.pop((status.st_dev, status.st_ino), None)  # another name of the file gets its content
+            raise
+        self.content(fd, path, os.fstat(fd) if self.live else status)
 
     def content(self, fd: int, path: str, status: os.stat_result) -> None:
         """Write a regular file's entry from the descriptor, which is closed."""
@@ -169,20 +181,25 @@ class _Packer:
             os.close(fd)
 
     def open(self, parent: int, name: str) -> int:
-        """Open a regular file, but not a file that replaced it after it was examined: opening a device or FIFO has side
-        effects."""
+        """Open a regular file, but nothing that replaced it after it was examined."""
         if not self.live:
             return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        with self.examined():
+            return open_regular(parent, name)
+
+    @contextlib.contextmanager
+    def examined(self) -> Iterator[None]:
+        """Raises _Replaced if a file of a live tree was removed or replaced by one of another type after it was examined."""
         try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise FileNotFoundError(errno.ENOENT, "it is no longer a regular file")
-            return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            os.close(handle)
+            yield
+        except OSError as error:
+            if self.live and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.EINVAL):
+                raise _Replaced from error
+            raise
 
     def directory(self, parent: int, name: str, path: str, status: os.stat_result) -> int:
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        with self.examined():
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             self.header(path + "/", status, tar.DIRECTORY, xattrs=self.xattrs(fd, path))
             if self.whiteouts and overlay.is_opaque(os.listxattr(fd)):
