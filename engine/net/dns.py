@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import struct
 from collections.abc import Coroutine, Sequence
@@ -164,6 +165,8 @@ class Server:
         addresses = self.names.lookup(asker, query.name)
         if addresses is None:
             return None
+        if query.kind not in (*_KINDS, dnsmessage.MX) and "." in query.name:
+            return None  # as Docker: an alias such as mail.example.org has its TXT and SRV records elsewhere
         # One of our names without an address of that type still exists: no error, no data (RFC 2308 section 2.2).
         wanted = _KINDS.get(query.kind, ())
         answer = dnsmessage.answer(
@@ -191,17 +194,33 @@ class Server:
                 return dnsmessage.answer(
                     query, [one for one in map(_record, others) if one[0] in wanted], stream=stream
                 )
-            servers = client.upstream or dnsforward.host_resolvers()
-            allowed = [server for server in servers if self.names.reaches(client.container_id, server)]
-            found = await dnsforward.ask(allowed, data, stream=stream)
+            found = await self._ask(client, data, stream=stream)
         finally:
             self._forwarded -= 1
             client.forwarded -= 1
+        is_ours = (found is None or found[3] & 0x0F == dnsmessage.NXDOMAIN) and self.names.lookup(
+            client.container_id, query.name
+        )
+        if is_ours:
+            return dnsmessage.answer(query, [])
         if found is not None:
             return found
         # A name without a dot that no container has is unknown, with or without a resolver.
         code = dnsmessage.SERVFAIL if "." in query.name else dnsmessage.NXDOMAIN
         return dnsmessage.answer(query, [], code)
+
+    async def _ask(self, client: _Client, data: bytes, *, stream: bool) -> bytes | None:
+        """Ask resolvers from the container's network, as Docker does: they see its address, and its routes (a VPN's)
+        apply. Only resolvers of the host's resolv.conf that the container cannot reach are asked from the host's."""
+        servers = client.upstream or dnsforward.host_resolvers()
+        allowed = [one for one in servers if self._may_ask(client, one)]
+        origins = {one: client.udp for one in allowed if client.upstream or not dnsforward.is_of_host(one)}
+        return await dnsforward.ask(allowed, data, stream=stream, origins=origins)
+
+    def _may_ask(self, client: _Client, server: str) -> bool:
+        """Whether the container may use the resolver: one of its own, on a loopback address, or one that it reaches."""
+        own = bool(client.upstream) and ipaddress.ip_address(server).is_loopback
+        return own or self.names.reaches(client.container_id, server)
 
 
 def _send(sock: socket.socket, data: bytes, peer: object) -> None:

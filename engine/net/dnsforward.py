@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import ipaddress
 import os
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from engine.net.rtnetlink import inside
 
 TIMEOUT = 5.0
 """Timeout of each resolver, in seconds."""
@@ -23,6 +28,8 @@ _WEAK = (2, 4, 5)
 """SERVFAIL, NOTIMP, REFUSED: another resolver may answer (as for clients of resolv.conf(5))."""
 
 PORT = 53
+_SIOCGSKNS = 0x894C
+"""The network namespace of a socket (linux/sockios.h)."""
 RESOLV_CONF = "/etc/resolv.conf"
 
 _cache: tuple[object, tuple[str, ...]] = (None, ())
@@ -62,9 +69,12 @@ def ordered(servers: Sequence[str]) -> list[str]:
     return sorted(filter(_is_address, servers), key=lambda server: now - _silent.get(server, -AVOIDED) < AVOIDED)
 
 
-async def ask(servers: Sequence[str], data: bytes, *, stream: bool) -> bytes | None:
+async def ask(
+    servers: Sequence[str], data: bytes, *, stream: bool, origins: Mapping[str, socket.socket] = MappingProxyType({})
+) -> bytes | None:
     """The first answer, or None. The next server is asked when one fails, refuses, or does not answer within PATIENCE;
-    late answers still count."""
+    late answers still count. `origins`: server → a socket in the network namespace to ask it from, if it is not this
+    process's."""
     asked: dict[asyncio.Task[bytes], str] = {}
     weak: bytes | None = None
     waiting = ordered(servers)
@@ -72,7 +82,7 @@ async def ask(servers: Sequence[str], data: bytes, *, stream: bool) -> bytes | N
         while waiting or asked:
             if waiting:
                 server = waiting.pop(0)
-                asked[asyncio.ensure_future(_one(server, data, stream=stream))] = server
+                asked[asyncio.ensure_future(_one(server, data, stream=stream, origin=origins.get(server)))] = server
             done, _ = await asyncio.wait(
                 asked, timeout=PATIENCE if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -94,13 +104,31 @@ async def ask(servers: Sequence[str], data: bytes, *, stream: bool) -> bytes | N
             task.cancel()
 
 
-async def _one(server: str, data: bytes, *, stream: bool) -> bytes:
+async def _one(server: str, data: bytes, *, stream: bool, origin: socket.socket | None) -> bytes:
+    sock = _socket(server, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM, origin)
+    sock.setblocking(False)
     async with asyncio.timeout(TIMEOUT):
-        return await (_stream if stream else _datagram)(server, data)
+        return await (_stream if stream else _datagram)(sock, server, data)
 
 
-async def _stream(server: str, data: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(server, PORT)
+def _socket(server: str, kind: socket.SocketKind, origin: socket.socket | None) -> socket.socket:
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    if origin is None:
+        return socket.socket(family, kind)
+    namespace = fcntl.ioctl(origin, _SIOCGSKNS)
+    try:
+        with inside(namespace):
+            return socket.socket(family, kind)
+    finally:
+        os.close(namespace)
+
+
+async def _stream(sock: socket.socket, server: str, data: bytes) -> bytes:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(sock)
+        await asyncio.get_running_loop().sock_connect(sock, (server, PORT))
+        reader, writer = await asyncio.open_connection(sock=sock)
+        stack.pop_all()  # the writer closes it
     try:
         writer.write(struct.pack(">H", len(data)) + data)
         (length,) = struct.unpack(">H", await reader.readexactly(2))
@@ -109,14 +137,24 @@ async def _stream(server: str, data: bytes) -> bytes:
         writer.close()
 
 
-async def _datagram(server: str, data: bytes) -> bytes:
+async def _datagram(sock: socket.socket, server: str, data: bytes) -> bytes:
     """Ask by UDP. Each question has a new socket, and so a new source port, against forged answers (RFC 5452)."""
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
+    with sock:
         sock.connect((server, PORT))
         sock.send(data)
         while True:
-            answer = await loop.sock_recv(sock, 65535)
+            answer = await asyncio.get_running_loop().sock_recv(sock, 65535)
             if len(answer) >= 12 and answer[:2] == data[:2] and answer[2] & 0x80:
                 return answer
+
+
+def is_of_host(server: str) -> bool:
+    """Whether a resolver from resolv.conf(5) can be asked only from the host's network: its address is the host's own, or
+    is valid on one link only."""
+    address = ipaddress.ip_address(server)
+    if address.is_loopback or address.is_link_local:
+        return True
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET) as sock:
+        sock.bind((server, 0))
+        return True
+    return False

@@ -7,7 +7,7 @@ import struct
 
 from msgspec import Struct
 
-A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
+A, PTR, MX, AAAA, OPT, ANY = 1, 12, 15, 28, 41, 255
 IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import threading
 import time
 
 import pytest
@@ -70,3 +72,39 @@ def test_no_answer(monkeypatch):
     monkeypatch.setattr(dnsforward, "TIMEOUT", 0.1)
     assert [code for code, _ in asyncio.run(ask(Resolver(delay=None)))] == [None, None]
     assert asyncio.run(dnsforward.ask(["no-address"], QUERY, stream=False)) is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_asked_from_another_network(spaces, monkeypatch, stream):
+    monkeypatch.setattr(dnsforward, "TIMEOUT", 2)
+    space = spaces()
+    server = space.listen(5300, "127.0.0.1", socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
+    server.settimeout(5)
+
+    def serve():
+        answer = QUERY[:2] + bytes((0x81, 0x80)) + QUERY[4:]
+        if stream:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(len(answer).to_bytes(2, "big") + answer)
+        else:
+            _, peer = server.recvfrom(100)
+            server.sendto(answer, peer)
+
+    async def main(origins):
+        return await dnsforward.ask(["127.0.0.1"], QUERY, stream=stream, origins=origins)
+
+    with space.inside():
+        origin = socket.socket(type=socket.SOCK_DGRAM)
+    with server, origin:
+        assert asyncio.run(main({})) is None  # nobody answers in this network
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert asyncio.run(main({"127.0.0.1": origin}))[:2] == QUERY[:2]
+        thread.join()
+
+
+def test_resolvers_that_only_the_host_reaches():
+    assert all(map(dnsforward.is_of_host, ("127.0.0.53", "::1", "fe80::1%lo")))
+    assert not any(map(dnsforward.is_of_host, ("203.0.113.1", "2001:db8::1")))

@@ -122,6 +122,18 @@ def test_a_remembered_answer_ends_with_the_name():
     assert server.local("a", b"\0\4" + question) is None
 
 
+def test_other_records_of_an_alias_with_a_dot_come_from_outside():
+    names = Names()
+    server = Server(names)
+    names.publish("a", ["a"], [endpoint("n", "10.0.0.2", "mail.example")])
+    alias, name = b"\4mail\7example\0", b"\1a\0"
+    head = b"\0\1\1\0\0\1" + bytes(6)
+    for kind, outside in ((1, False), (28, False), (15, False), (255, False), (16, True), (33, True), (65, True)):
+        question = kind.to_bytes(2, "big") + b"\0\1"
+        assert (server.local("a", head + alias + question) is None) is outside
+        assert server.local("a", head + name + question) is not None
+
+
 def test_one_container_leaves_others_their_questions(monkeypatch):
     """It queries names from a silent resolver as often as it can."""
 
