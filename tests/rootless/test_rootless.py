@@ -114,6 +114,32 @@ COPY --chown=7:8 compose.yaml /e
     assert images.split() == ["0", "c"]
 
 
+@pytest.fixture
+def resolver(outside):
+    """A DNS server at that address, which answers every question with the same address."""
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    sock.bind(("198.51.100.1", 53))
+
+    def serve():
+        while (found := sock.recvfrom(512))[0]:
+            data, peer = found
+            record = b"\xc0\x0c\0\1\0\1" + bytes(4) + b"\0\4" + bytes((203, 0, 113, 9))
+            sock.sendto(data[:2] + b"\x81\x80\0\1\0\1" + bytes(4) + data[12:] + record, peer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    with socket.socket(type=socket.SOCK_DGRAM) as last:
+        last.sendto(b"", ("198.51.100.1", 53))
+    thread.join()
+    sock.close()
+
+
+def test_names_from_outside(user, resolver):
+    user.write(compose="services: {a: {image: busybox, command: nslookup -type=a x.test, dns: [198.51.100.1]}}\n")
+    assert "203.0.113.9" in user("up", "--no-color").out
+
+
 LOOK = (
     "{ for n in 0 1 2; do readlink /proc/self/fd/$n; chmod 667 /proc/self/fd/$n 2>&1; done; "
     "stat -L -c '%F' /proc/self/fd/0 /proc/self/fd/2; } | tee /tmp/seen.$$"
