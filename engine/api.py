@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import errors
 from engine.container import state as files
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from engine.session.process import AttachedProcess, ExecProcess
     from engine.session.session import Session
     from engine.spec.artifact import ArtifactFile, ArtifactKind
+    from engine.spec.build_record import BuildRecord
     from engine.spec.outline import Outline, Targets
     from engine.watch.group import GroupWatch
     from engine.watch.tree import TreeWatch
@@ -393,6 +394,21 @@ class Engine:
             if begun is not None:
                 begun(run.cancel)
             return build(spec, images=self._images, run=run, pull=pull, progress=progress)
+
+    def build_records(self) -> list[BuildRecord]:
+        from engine.build import journal
+
+        return journal.records(self.roots)
+
+    def build_events(self, ref: str) -> list[dict[str, Any]]:
+        from engine.build import journal
+
+        return list(journal.events(self.roots, ref))
+
+    def forget_build(self, ref: str) -> None:
+        from engine.build import journal
+
+        journal.remove(self.roots, ref)
 
     def check_build(self, spec: BuildSpec) -> list[BuildWarning]:
         from engine.build import examine

@@ -81,6 +81,11 @@ class Roots:
         return f"{self.state}/cache"
 
     @property
+    def history(self) -> str:
+        """Records of past builds."""
+        return f"{self.cache}/history"
+
+    @property
     def builds(self) -> str:
         """What builds keep besides images."""
         return f"{self.cache}/build"

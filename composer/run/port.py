@@ -30,6 +30,7 @@ from engine.spec.stream import ContainerStats, LogEntry, PathStatus
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from engine.spec.build_record import BuildRecord
     from engine.spec.outline import Outline, Targets
 
 Progress = Callable[[dict[str, object]], None]
@@ -273,6 +274,18 @@ class Images(Protocol):
     def context_paths(self, dockerfile: str, contexts: Mapping[str, str]) -> list[str] | None:
         """The paths of the context that the Dockerfile at the path `dockerfile` can read, with these additional contexts;
         None if it may be any. Raises BuildFailed, OSError."""
+        ...
+
+    def build_records(self) -> list[BuildRecord]:
+        """The records of past builds, the newest first."""
+        ...
+
+    def build_events(self, ref: str) -> list[dict[str, Any]]:
+        """The progress of a past build, each event with its `time`; empty if there is no record of it."""
+        ...
+
+    def forget_build(self, ref: str) -> None:
+        """Remove the record of a past build, if there is one."""
         ...
 
     def check_build(self, spec: BuildSpec) -> list[BuildWarning]:

@@ -33,6 +33,14 @@ def familiar(name: str) -> str:
     return name
 
 
+def spelled_out(tag: str, image: ImageRecord) -> str:
+    """A tag of the image with its registry, and without `latest` if `tag` does not say it."""
+    bare = ":" not in tag.rpartition("/")[2]
+    wanted = familiar(f"{tag}:latest" if bare else tag)
+    found = next((one for one in image.tags if familiar(one) == wanted), tag)
+    return found.removesuffix(":latest") if bare else found
+
+
 def attached(details: ImageDetails) -> dict[str, Any]:
     """Details that Docker does not show: annotations and attestations, if there are any."""
     attestations = [{"PredicateType": kind, "Predicate": decode(predicate)} for kind, predicate in details.attestations]

@@ -28,17 +28,21 @@ def build(
     else the first. `run` executes RUN instructions, `pull` (name, platform) fetches images that are not in the store
     (None: they must be); both may be called from other threads than the caller's. Events are those of
     engine.build.progress. The same inputs give the same image. Raises BuildFailed for errors in the Dockerfile or its
-    instructions, Unsupported, and what the parts raise; layers of earlier steps stay in the cache.
+    instructions, Unsupported, and what the parts raise; layers of earlier steps stay in the cache. The build is recorded
+    (engine.build.journal).
     """
     from engine.build.builder import Builder, Finished
+    from engine.build.journal import Journal
     from engine.build.platforms import build_each
 
-    if len(spec.platforms) > 1:
+    with Journal(images.store.roots, spec, progress) as journal:
         finished: list[Finished] = []
-        return build_each(
-            spec, images, lambda one, title: Builder(one, images, run, pull, progress, title, finished).run()
-        )
-    return Builder(spec, images, run, pull, progress).run()
+
+        def build_one(one: BuildSpec, title: str = "") -> ImageRecord:
+            return Builder(one, images, run, pull, journal.take, title, finished, journal.explain).run()
+
+        journal.image = build_each(spec, images, build_one) if len(spec.platforms) > 1 else build_one(spec)
+        return journal.image
 
 
 def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from engine import quantities, temporary_directory
 from engine.bounded_read import MIB, read_bytes
 from engine.build import digests, remote_context, reproducible, schedule
 from engine.build import instructions as ins
+from engine.build.attest.facts import Facts, facts
 from engine.build.cache import BuildCache
 from engine.build.cache_exchange.entry import parse as parse_entry
 from engine.build.check import check, described
@@ -55,6 +56,7 @@ class Builder:
         progress: Sink | None,
         title: str = "",
         finished: list[Finished] | None = None,
+        explain: Callable[[Facts], None] | None = None,
     ) -> None:
         self.spec, self.images, self.run_step, self.pull = spec, images, run, pull
         self.reporter = Reporter(progress, title)
@@ -69,6 +71,8 @@ class Builder:
             statements.check(spec)
         self._finished = [] if finished is None else finished
         """From the builds for other platforms before this one; the exported cache includes them."""
+        self._explain = explain
+        """Called with what the provenance of the image consists of."""
         self._materials: dict[str, dict[str, str]] = {}
         self._remote = ""
         self._started = time.time()
@@ -125,6 +129,8 @@ class Builder:
             )
             state = build.states[target.index]
             record = self._export(build, target, state)
+            if self._explain is not None:
+                self._explain(facts(build, target, self.platform, self._started))
             if self.cache_to:
                 from engine.build.cache_exchange import exporting
 

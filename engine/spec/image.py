@@ -179,6 +179,10 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[BuildSecret, ...] = ()
     ssh: tuple[str, ...] = ()
     environ: dict[str, str] = {}
+    ref: str = ""
+    """The reference under which the build is recorded; "" for a new one."""
+    shown_as: dict[str, str] = {}
+    """Paths of temporary copies → the user's names for them, for the record."""
     pins: dict[str, str] | None = None
     """The sources that a locked build may fetch; None for no restriction. Full image references → with a digest, or an
     image's id; URLs → sha256:…; REMOTE[#REF] of Git repositories → commit."""

@@ -1,5 +1,6 @@
 """A build as buildx requests it: /grpc and /session over h2c, the context and the secret sent over the session."""
 
+import json
 import os
 import stat
 
@@ -144,6 +145,70 @@ def test_a_build_over_a_session(api):
     api("POST", f"/containers/{one}/wait")
     assert api.raw("GET", f"/containers/{one}/logs?stdout=1")[2] == b"hidden\r\nkit\r\n3000000\r\n"
     api.raw("DELETE", f"/containers/{one}")
+
+
+def asked(api, *calls):
+    """The messages that answer each call (path, message)."""
+
+    async def ask():
+        found = []
+        async with anyio.create_task_group() as tasks:
+            grpc = Peer(await upgraded(api.path, "/grpc"))
+            tasks.start_soon(grpc.run)
+            for path, message in calls:
+                call = await grpc.call(path)
+                await call.send(message)
+                await call.close()
+                answers = []
+                while (answer := await call.receive()) is not None:
+                    answers.append(wire.fields(answer))
+                found.append(answers)
+            tasks.cancel_scope.cancel()
+        return found
+
+    return anyio.run(ask)
+
+
+def test_the_record_of_a_build(api):
+    files = {"Dockerfile": b"FROM busybox\nARG A\nRUN echo $A said\n"}
+    client = Client({"context": files, "dockerfile": files}, {})
+    client.ref = "0123456789abcdefghijklmno"
+    exported, _ = built(api, client, {"build-arg:A": "1", "filename": "Dockerfile"}, "made/recorded")
+    assert exported["image.name"] == "docker.io/made/recorded"
+    ((event,),) = asked(api, (f"{CONTROL}ListenBuildHistory", wire.message((2, client.ref), (3, 1))))
+    record = wire.fields(event[2][0])
+    assert (wire.text(record, 1), wire.number(record, 16), wire.number(record, 17)) == (client.ref, 3, 3)
+    assert wire.strings(record, 3) == {"build-arg:A": "1", "filename": "Dockerfile"}
+    statement = wire.fields(wire.fields(record[10][0])[2][0])
+    digest, size = wire.text(statement, 2), wire.number(statement, 3)
+    assert wire.strings(statement, 5) == {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}
+    content = "/containerd.services.content.v1.Content/"
+    info, pieces, rest, status, _, after = asked(
+        api,
+        (f"{content}Info", wire.message((1, digest))),
+        (f"{content}Read", wire.message((1, digest))),
+        (f"{content}Read", wire.message((1, digest), (2, size - 5), (3, 3))),
+        (f"{CONTROL}Status", wire.message((1, client.ref))),
+        (f"{CONTROL}UpdateBuildHistory", wire.message((1, client.ref), (3, 1))),
+        (f"{CONTROL}ListenBuildHistory", wire.message((3, 1))),
+    )
+    assert wire.number(wire.fields(info[0][1][0]), 2) == size == len(pieces[0][2][0])
+    assert rest[0][2][0] == pieces[0][2][0][-5:-2]
+    how = json.loads(pieces[0][2][0])
+    assert how["invocation"]["configSource"]["entryPoint"] == "Dockerfile"
+    assert b"/tmp/" not in pieces[0][2][0]
+    logs = [wire.text(wire.fields(one), 4) for message in status for one in wire.blocks(message, 3)]
+    assert "1 said\n" in logs
+    assert client.ref not in [wire.text(wire.fields(one[2][0]), 1) for one in after]
+
+
+@pytest.mark.parametrize("ref", ["nope", "../../etc/passwd", "0123456789abcdefghijklmn/"])
+def test_a_record_that_does_not_exist(api, ref):
+    for call in ("ListenBuildHistory", "UpdateBuildHistory"):
+        number = 2 if call == "ListenBuildHistory" else 1
+        with pytest.raises(ExceptionGroup) as failure:
+            asked(api, (CONTROL + call, wire.message((number, ref))))
+        assert failure.group_contains(Failed, match="no record found")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import UsageError
 from composer.cli.parsing.build_flags import BUILD
 from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.project.build_history import HISTORY
 from composer.cli.render.listing import FORCE, FORMAT, listing
 from composer.load.printable import one_line
 from composer.view.build_cache import FILTERS, chosen, over, to_keep
@@ -119,6 +120,7 @@ GROUP = Group(
             ),
             du,
         ),
+        "history": HISTORY,
         "prune": (
             Command(
                 "builder prune",

@@ -18,16 +18,17 @@ from composer.cli.commands.exec import environment
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing import attestations, build_output
 from composer.cli.parsing.options import check_progress
+from composer.cli.project import build_metadata as metadata
 from composer.cli.project import image_outputs
 from composer.cli.project.builds import proxies
 from composer.cli.render.progress import State
-from composer.view.images import familiar
 from engine import quantities
+from engine.spec.build_record import new_ref
 from engine.spec.container import Resources, Ulimit
 from engine.spec.image import BuildSecret, BuildSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from composer.cli.parsing.flags import Args
     from composer.cli.project.context import Context
@@ -55,6 +56,7 @@ def build(context: Context, args: Args) -> int:
             from composer.cli.project.build_call import answer
 
             return answer(context, args.call if not args.check else "check", spec)
+        spec = structs.replace(spec, ref=new_ref())
         before = set() if stored else {image.id for image in context.engine.images()}
         record = _build(context, spec, next(iter(tags), "") or spec.context, quiet=args.quiet)
         if record is None:
@@ -64,7 +66,7 @@ def build(context: Context, args: Args) -> int:
             if args.iidfile:
                 image_outputs.write(args.iidfile, record.id)
             if args.metadata_file:
-                image_outputs.write_metadata(context, args.metadata_file, record, _names(record, tags or args.tag))
+                metadata.write(context, args.metadata_file, spec.ref, record, tags or args.tag)
         finally:
             if not stored:
                 # Its layers stay in the build cache.
@@ -72,12 +74,6 @@ def build(context: Context, args: Args) -> int:
     if stored and (args.quiet or not tags) and not any(output.dest == "-" for output in outputs):
         print(record.id)
     return 0
-
-
-def _names(record: ImageRecord, tags: Sequence[str]) -> Sequence[str]:
-    """The image's tags in full form."""
-    tagged = {one if ":" in one.rpartition("/")[2] else f"{one}:latest" for one in map(familiar, tags)}
-    return [one for one in record.tags if familiar(one) in tagged] or tags
 
 
 def _progress(context: Context, args: Args) -> None:

@@ -1,9 +1,8 @@
-"""The results of a build: the outputs of `image build`, the id, and the metadata file."""
+"""The results of `image build`: its outputs, and files about it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tarfile
@@ -125,21 +124,6 @@ def _archive(context: Context, output: Output, saved: SavedImage) -> None:
 
 def _to(dest: str) -> contextlib.AbstractContextManager[int]:
     return contextlib.nullcontext(1) if dest == "-" else written(dest, 0o666)
-
-
-def write_metadata(context: Context, path: str, record: ImageRecord, tags: Sequence[str]) -> None:
-    """Write the metadata that buildx writes, and the provenance if there is one; `tags` are those of the build. Raises
-    CommandError."""
-    found: dict[str, object] = {
-        "containerimage.config.digest": record.id,
-        "containerimage.digest": record.id,
-    }
-    if tags:
-        found["image.name"] = ",".join(tags)
-    for kind, predicate in context.engine.image_details(record.id).attestations:
-        if kind.startswith("https://slsa.dev/provenance/"):
-            found["buildx.build.provenance"] = json.loads(bytes(predicate))
-    write(path, json.dumps(dict(sorted(found.items())), indent=2))
 
 
 def write(path: str, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from composer.release import VERSION
-from composer.serve.buildkit import wire
+from composer.serve.buildkit import history, wire
 from composer.serve.buildkit.definition import Source, image_definition, source_of
 from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, Failed, Peer
 from composer.serve.buildkit.session import tunnel
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from engine.spec.image import CacheEntry
 
 CONTROL, BRIDGE = "/moby.buildkit.v1.Control/", "/moby.buildkit.v1.frontend.LLBBridge/"
+CONTENT = "/containerd.services.content.v1.Content/"
 FRONTEND_CAPS = (
     "solve.base", "solve.inlinereturn", "return", "returnmap", "proto.refarray", "reference.output", "frontend.inputs",
     "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.evaluate",
@@ -61,6 +62,9 @@ class Builds:
 
     def remove(self, build: Build) -> None:
         self._builds.pop(build.ref, None)
+
+    def known(self, ref: str) -> bool:
+        return ref in self._builds
 
     async def need(self, ref: str) -> Build:
         with anyio.move_on_after(PATIENCE):
@@ -137,15 +141,14 @@ async def _forget(server: Server, build: Build) -> None:
 
 
 async def _status(server: Server, call: Call, asked: wire.Fields) -> None:
-    build = await server.builds.need(wire.text(asked, 1))
+    ref = wire.text(asked, 1)
+    if not server.builds.known(ref) and (events := await anyio.to_thread.run_sync(lambda: history.events(server, ref))):
+        return await call.send(b"".join(events))
+    build = await server.builds.need(ref)
     position = 0
     while messages := await build.progress.after(position):
         position += len(messages)
         await call.send(b"".join(messages))
-
-
-async def _nothing(server: Server, call: Call, asked: wire.Fields) -> None:
-    """An empty stream."""
 
 
 def _entry(entry: CacheEntry) -> bytes:
@@ -234,7 +237,10 @@ _CALLS: dict[str, Callable[[Server, Call, wire.Fields], Awaitable[None]]] = {
     f"{CONTROL}Status": _status,
     f"{CONTROL}DiskUsage": _usage,
     f"{CONTROL}Prune": _prune,
-    f"{CONTROL}ListenBuildHistory": _nothing,
+    f"{CONTROL}ListenBuildHistory": history.listen,
+    f"{CONTROL}UpdateBuildHistory": history.update,
+    f"{CONTENT}Info": history.content_info,
+    f"{CONTENT}Read": history.content_read,
     f"{BRIDGE}Ping": _ping,
     f"{BRIDGE}Solve": _frontend,
     f"{BRIDGE}Evaluate": _evaluate,

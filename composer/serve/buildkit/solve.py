@@ -25,7 +25,7 @@ from composer.serve.buildkit.status import Progress
 from composer.serve.docker.image_transfer import familiar_path
 from composer.serve.docker.streaming import Cancellation
 from composer.view import outline as view
-from composer.view.images import familiar
+from composer.view.images import familiar, spelled_out
 from engine.errors import BuildFailed, EngineError
 from engine.image.reference import parse
 from engine.spec.container import Ulimit
@@ -178,7 +178,7 @@ async def solve(
         return record.id
     build.exported = {"containerimage.digest": record.id, "containerimage.config.digest": record.id}
     if build.tags:
-        build.exported["image.name"] = ",".join(build.tags)
+        build.exported["image.name"] = ",".join(spelled_out(tag, record) for tag in build.tags)
     return record.id
 
 
@@ -280,9 +280,17 @@ def _spec(options: Mapping[str, str], build: Build, brought: Brought) -> BuildSp
             shm_size=int(options.get("shm-size") or 0),
             ulimits=tuple(_ulimit(one) for one in options.get("ulimit", "").split(",") if one),
             secrets=brought.secrets,
+            ref=build.ref,
+            shown_as=_shown(options, brought),
         )
     except ValueError as error:
         raise Failed(INVALID, f"invalid option: {error}") from None
+
+
+def _shown(options: Mapping[str, str], brought: Brought) -> dict[str, str]:
+    """The client's names of what it sent."""
+    found = {brought.dockerfile: options.get("filename") or "Dockerfile", brought.context: options.get("context", "")}
+    return {path: name for path, name in found.items() if path.startswith("/")}
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

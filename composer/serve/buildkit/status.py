@@ -38,10 +38,10 @@ class Progress:
         self._news = anyio.Event()
 
     def take(self, event: dict[str, object]) -> None:
-        """Add an event of engine.build.progress or of a pull."""
+        """Add an event of engine.build.progress or of a pull; it happened at `time`, by default now."""
         if "step" not in event:
             return
-        name, status, now = str(event["name"]), event["status"], time.time()
+        name, status, now = str(event["name"]), event["status"], float(str(event.get("time", time.time())))
         internal = name.startswith("[internal]")
         if name == _EXPORT:
             name, status = self._target, "running" if status == "done" else status
@@ -160,6 +160,11 @@ class Progress:
     def end(self) -> None:
         self.ended = True
         self._wake()
+
+    @property
+    def messages(self) -> list[bytes]:
+        """All events so far."""
+        return list(self._messages)
 
     async def after(self, position: int) -> list[bytes]:
         """The events after `position`; waits for them. Empty at the end."""

@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
+from engine.build.attest.facts import Facts
 from engine.build.attest.options import Provenance
 from engine.image import platform
 from engine.image.attached import Attestation
 from engine.image.config import rfc3339
-from engine.spec.image import BuildSpec
 
 V02, V1 = "https://slsa.dev/provenance/v0.2", "https://slsa.dev/provenance/v1"
+_LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar"}
 _TYPE_V02 = "https://mobyproject.org/buildkit@v1"
 _TYPE_V1 = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
-
-
-class Facts(Struct, kw_only=True):
-    """What a build knows at its end. `materials`: URI → digests by algorithm; `context` the URI of a remote context, "" for a
-    local one; `steps` the cache keys and texts of the steps; times in seconds since the epoch."""
-
-    spec: BuildSpec
-    platform: str
-    args: Mapping[str, str]
-    materials: Mapping[str, Mapping[str, str]]
-    context: str
-    dockerfile: str
-    dockerfile_text: str
-    steps: list[dict[str, Any]]
-    layers: list[str]
-    started: float
-    ended: float
 
 
 def attest(options: Provenance, facts: Facts) -> Attestation:
@@ -78,7 +60,7 @@ def _notes(options: Provenance, facts: Facts) -> dict[str, Any]:
     text = base64.b64encode(facts.dockerfile_text.encode("utf-8", "surrogateescape")).decode()
     return {
         "source": {"infos": [{"filename": facts.dockerfile, "language": "Dockerfile", "data": text}]},
-        "layers": {f"step{number}:0": [{"digest": digest}] for number, digest in enumerate(facts.layers)},
+        "layers": {f"step{number}:0": [[{**_LAYER, "digest": digest}]] for number, digest in enumerate(facts.layers)},
     }
 
 

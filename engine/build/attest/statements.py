@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from msgspec import structs
 
 from engine.build import annotation
 from engine.build.attest import options, provenance, sbom
+from engine.build.attest.facts import facts
 from engine.build.sources import IMAGE_SCHEME
 from engine.image.attached import Attached, Attestation
 
@@ -50,7 +50,7 @@ def attached(
         step.done()
     how = options.provenance(spec.provenance)
     if how is not None:
-        statements.append(provenance.attest(how, _facts(build, target, platform, started)))
+        statements.append(provenance.attest(how, facts(build, target, platform, started)))
     return structs.replace(found, attestations=tuple(statements))
 
 
@@ -74,25 +74,3 @@ def _extras(build: Build, target: Stage) -> dict[str, str]:
 
 def _is_true(given: Mapping[str, str], arguments: Mapping[str, str | None], name: str) -> bool:
     return (given.get(name) or arguments.get(name) or "").lower() in _TRUE
-
-
-def _facts(build: Build, target: Stage, platform: Platform, started: float) -> provenance.Facts:
-    source = build.dockerfile.source
-    chain = build.states[target.index].chain
-    steps = [
-        {"id": f"step{number}", "digest": f"sha256:{key}", "instruction": record.step}
-        for number, (key, record) in enumerate(build.records.items())
-    ]
-    return provenance.Facts(
-        spec=build.spec,
-        platform=str(platform),
-        args=build.build_args,
-        materials=build.sources.materials,
-        context=build.sources.remote,
-        dockerfile=source.name,
-        dockerfile_text=source.text,
-        steps=steps,
-        layers=[layer.diff_id for layer in build.images.layers.need(chain)],
-        started=started,
-        ended=time.time(),
-    )

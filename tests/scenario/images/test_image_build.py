@@ -135,6 +135,45 @@ def test_metadata_and_id(built):
     composer("image", "rm", tag)
 
 
+def test_records_of_builds(built):
+    composer, tag = built
+    composer("image", "build", "-q", "-t", tag, "--metadata-file", "m", "--build-arg", "WHO=me", ".")
+    found = json.loads((composer.folder / "m").read_text())
+    how = found["buildx.build.provenance"]
+    assert how["invocation"]["parameters"]["args"] == {"build-arg:WHO": "me"}
+    assert "metadata" not in how
+    ref = found["buildx.build.ref"].rpartition("/")[2]
+    composer.write(Dockerfile="FROM busybox\nRUN echo lost; exit 3\n")
+    composer("image", "build", ".", code=None)
+    rows = composer("builder", "history", "ls").out.splitlines()
+    assert rows[0].split()[:2] == ["BUILD", "ID"]
+    assert "Error" in rows[1]
+    assert rows[2].startswith(ref)
+    assert [
+        row.split()[0] for row in composer("builder", "history", "ls", "--filter", "status=error").out.splitlines()[1:]
+    ]
+    assert f"Ref:         {ref}\n" in composer("builder", "history", "inspect", "^1").out
+    failed = json.loads(composer("builder", "history", "inspect", "--format", "json").out)
+    assert (failed["Status"], failed["NumCompletedSteps"]) == ("error", 1)
+    assert " lost\n" in composer("builder", "history", "logs").out
+    composer("builder", "history", "rm", ref)
+    assert f'no record found for ref "{ref}"' in composer("builder", "history", "logs", ref, code=1).err
+    composer("image", "rm", tag)
+
+
+def test_the_provenance_of_each_platform(composer):
+    composer.write(Dockerfile="FROM scratch\nCOPY Dockerfile /\n")
+    composer.environ["BUILDX_METADATA_PROVENANCE"] = "max"
+    flags = ("-q", "-o", "type=oci,dest=o", "--metadata-file", "m")
+    composer("image", "build", *flags, "--platform", "linux/amd64,linux/arm64", ".")
+    found = json.loads((composer.folder / "m").read_text())
+    keys = [f"buildx.build.provenance/linux/{name}" for name in ("amd64", "arm64")]
+    assert all("buildConfig" in found[key] for key in keys)
+    composer.environ["BUILDX_METADATA_PROVENANCE"] = "disabled"
+    composer("image", "build", *flags, ".")
+    assert not any("provenance" in key for key in json.loads((composer.folder / "m").read_text()))
+
+
 def test_a_step_has_limits(composer):
     text = "FROM busybox\nRUN dd if=/dev/zero of=/dev/null bs=300M count=1\n"
     done = composer("image", "build", "--memory", "32m", "-", stdin=text, code=None)
