@@ -218,10 +218,7 @@ def _dispatch(argv: list[str], style: _Style, early: EarlyFork | None) -> int:
     if words and words[0] == "help":
         words = [*words[1:2], "--help"] if len(words) > 1 else []
     if not words:
-        from composer.cli.parsing.command_table import COMMANDS
-        from composer.cli.parsing.help import general_help
-
-        print(general_help(GLOBAL, COMMANDS))
+        _print_help()
         return 0
     found = _command(words)
     if found is None:
@@ -241,10 +238,7 @@ def _dispatch(argv: list[str], style: _Style, early: EarlyFork | None) -> int:
     context = _context(options, args, early)
     if command.name not in SPARED:
         style.progress = context.settings.progress(build=False)
-        for line in context.settings.check():
-            context.warn(line)
-        if command.name not in WITHOUT_ENGINE and (line := context.settings.unused_daemon()):
-            context.warn(line)
+        _warn_of_settings(context, command)
     if os.geteuid() and command.name not in WITHOUT_ENGINE and args.positional[:1] not in WITHOUT.get(command.name, ()):
         from engine.rootless.enter import enter
 
@@ -252,6 +246,21 @@ def _dispatch(argv: list[str], style: _Style, early: EarlyFork | None) -> int:
     if command.name in LASTING:
         _die_of_sigint()
     return run(context, args) or 0
+
+
+def _print_help() -> None:
+    from composer.cli.parsing.command_table import COMMANDS
+    from composer.cli.parsing.help import general_help
+    from composer.cli.parsing.options import GLOBAL
+
+    print(general_help(GLOBAL, COMMANDS))
+
+
+def _warn_of_settings(context: Context, command: Command) -> None:
+    for line in context.settings.check():
+        context.warn(line)
+    if command.name not in WITHOUT_ENGINE and (line := context.settings.unused_daemon()):
+        context.warn(line)
 
 
 def _die_of_sigint() -> None:

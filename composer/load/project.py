@@ -147,9 +147,7 @@ def _variable(root: Map, place: tuple[str, str]) -> object:
 
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
-    from composer.load.check.consistency import contradictions, scaled, shared_names
-    from composer.load.notice import not_silenced
-    from composer.load.resolve.env_files import Files
+    from composer.load.check.consistency import contradictions, scaled
     from composer.load.resolve.fingerprint import service_hash
 
     tree, errors = _bound(root, loaded)
@@ -165,23 +163,11 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
         loaded.profiles = select.activated(options.services, tree["services"], loaded.disabled, loaded.profiles)
         select.by_profile(tree["services"], loaded.disabled, loaded.profiles)
         select.named(tree, loaded.disabled, options.services)
-    warnings: list[str] = []
-    files = Files(tree, loaded.environment, loaded.inputs, warnings.append)
-    for section in ("services", "jobs"):
-        for name in tree.get(section, ()):
-            files.resolve(section, name, environment=options.resolve_environment)
+    _read_env_files(options, loaded, root)
     if not tree.get("jobs", True):
         del tree["jobs"]
-    loaded.warnings += not_silenced(warnings, root, loaded.environment)
-    shared = shared_names(tree) if options.consistency else []
-    if options.defer:
-        for name, error in files.errors:
-            loaded.refused[name] = (*loaded.refused.get(name, ()), str(error))
-        for name, other, error in shared:
-            loaded.clashes.setdefault(name, {})[other] = str(error)
-    else:
-        raise_all(error for _, error in files.errors)
-        raise_all(error for _, _, error in shared)
+    if options.consistency:
+        _check_shared_names(options, loaded)
     platform = loaded.environment.get("DOCKER_DEFAULT_PLATFORM") or ""
     loaded.hashes = {name: service_hash(service, platform) for name, service in tree["services"].items()}
     if not options.all_resources:
@@ -192,6 +178,33 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
         if "environment" in config:
             config.pop("content", None)
     return loaded
+
+
+def _read_env_files(options: LoadOptions, loaded: Loaded, root: Map) -> None:
+    """Add the content of env files and label files to services and jobs."""
+    from composer.load.notice import not_silenced
+    from composer.load.resolve.env_files import Files
+
+    warnings: list[str] = []
+    files = Files(loaded.tree, loaded.environment, loaded.inputs, warnings.append)
+    for section in ("services", "jobs"):
+        for name in loaded.tree.get(section, ()):
+            files.resolve(section, name, environment=options.resolve_environment)
+    loaded.warnings += not_silenced(warnings, root, loaded.environment)
+    if not options.defer:
+        raise_all(error for _, error in files.errors)
+    for name, error in files.errors:
+        loaded.refused[name] = (*loaded.refused.get(name, ()), str(error))
+
+
+def _check_shared_names(options: LoadOptions, loaded: Loaded) -> None:
+    from composer.load.check.consistency import shared_names
+
+    shared = shared_names(loaded.tree)
+    if not options.defer:
+        raise_all(error for _, _, error in shared)
+    for name, other, error in shared:
+        loaded.clashes.setdefault(name, {})[other] = str(error)
 
 
 def _name(options: LoadOptions, found: Sources, loaded: Loaded, reading: Reading | None = None) -> str:

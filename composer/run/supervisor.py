@@ -311,22 +311,7 @@ class Supervisor:
                     send(Note(f"warning: {warning}"))
             if request.options.action in STARTING:
                 _report_interrupted(send, snapshot)
-            context = OperationContext(
-                changes=self._changes,
-                monitor=self._monitor,
-                notifier=self._notifier,
-                desired=request.desired,
-                snapshot=snapshot,
-                tail=self._tail,
-                logs=partial(self._engine.logs, self._project),
-                watch=partial(self._engine.watch, self._project),
-                folder=partial(self._engine.folder, self._project),
-                send=send,
-                scheduler=self.scheduler,
-                attach=frozenset(request.options.attach),
-                attached=handshake.attached if handshake is not None else None,
-                turn=turn,
-            )
+            context = self._context(turn, snapshot, send, handshake)
             executor = Executor(context, plan, parallel=request.options.parallel)
             turn.concerns = executor.concerns
             if request.oneoff is not None and request.oneoff.run:
@@ -341,6 +326,30 @@ class Supervisor:
             return End(failures=(Failure(message=str(error), exit_code=code or 1),))
         except Exception as error:
             return End(failures=(Failure(message=unforeseen(error)),))
+
+    def _context(
+        self,
+        turn: Turn,
+        snapshot: observed.Snapshot,
+        send: Callable[[Event], None],
+        handshake: AttachHandshake | None,
+    ) -> OperationContext:
+        return OperationContext(
+            changes=self._changes,
+            monitor=self._monitor,
+            notifier=self._notifier,
+            desired=turn.request.desired,
+            snapshot=snapshot,
+            tail=self._tail,
+            logs=partial(self._engine.logs, self._project),
+            watch=partial(self._engine.watch, self._project),
+            folder=partial(self._engine.folder, self._project),
+            send=send,
+            scheduler=self.scheduler,
+            attach=frozenset(turn.request.options.attach),
+            attached=handshake.attached if handshake is not None else None,
+            turn=turn,
+        )
 
     async def _carry_out(
         self, executor: Executor, turn: Turn, wanted: OneOff | None, handshake: AttachHandshake | None

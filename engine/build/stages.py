@@ -75,26 +75,8 @@ def arrange(
 ) -> Dockerfile:
     """Split at FROM and resolve what each is based on. Stages that have the name of one of the additional `contexts` are
     replaced by it. Raises BuildFailed."""
-    at = 0
-    defaults, declared = dict(platform_args), set[str]()
-    scope = {name: build_args.get(name, value) for name, value in platform_args.items()}
-    while at < len(instructions) and not isinstance(instructions[at], ins.From):
-        first = instructions[at]
-        if not isinstance(first, ins.Arg):
-            raise source.error(
-                first.start, "no build stage in current context: the first instruction must be FROM", end=first.end
-            )
-        for name, default in first.pairs:
-            try:
-                value = build_args.get(name, expand(default, scope, source.escape) if default is not None else None)
-            except WordError as error:
-                raise source.error(first.start, str(error), end=first.end) from error
-            declared.add(name)
-            if value is not None:
-                scope[name] = value
-            if default is not None:
-                defaults[name] = expand(default, defaults, source.escape)
-        at += 1
+    at = next((n for n, one in enumerate(instructions) if isinstance(one, ins.From)), len(instructions))
+    scope, declared, defaults = _before_first(source, instructions[:at], build_args, platform_args)
     stages: list[Stage] = []
     while at < len(instructions):
         origin = instructions[at]
@@ -110,6 +92,34 @@ def arrange(
     if not stages:
         raise source.error(1, "the Dockerfile has no FROM instruction" if source.lines else "the Dockerfile is empty")
     return Dockerfile(source, tuple(stages), scope, frozenset(declared), defaults)
+
+
+def _before_first(
+    source: Source,
+    instructions: Sequence[ins.AnyInstruction],
+    build_args: Mapping[str, str],
+    platform_args: Mapping[str, str],
+) -> tuple[dict[str, str], set[str], dict[str, str]]:
+    """The arguments that are declared before the first FROM: their values, their names, their values without build
+    arguments. Raises BuildFailed."""
+    defaults, declared = dict(platform_args), set[str]()
+    scope = {name: build_args.get(name, value) for name, value in platform_args.items()}
+    for first in instructions:
+        if not isinstance(first, ins.Arg):
+            raise source.error(
+                first.start, "no build stage in current context: the first instruction must be FROM", end=first.end
+            )
+        for name, default in first.pairs:
+            try:
+                value = build_args.get(name, expand(default, scope, source.escape) if default is not None else None)
+            except WordError as error:
+                raise source.error(first.start, str(error), end=first.end) from error
+            declared.add(name)
+            if value is not None:
+                scope[name] = value
+            if default is not None:
+                defaults[name] = expand(default, defaults, source.escape)
+    return scope, declared, defaults
 
 
 def _stage(

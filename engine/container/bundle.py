@@ -31,7 +31,7 @@ from engine.spec.image import ImageRecord
 from engine.spec.logtag import Info
 
 if TYPE_CHECKING:
-    from engine.keeper.bundle import Bundle, Device, RootFs
+    from engine.keeper.bundle import Bundle, Device, Process, RootFs
 
 _NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel.sem", "kernel.domainname")
 
@@ -63,7 +63,6 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
     """The bundle. Raises InvalidSpec and Unsupported for settings that cannot be implemented."""
     modes = _namespaces(spec, facts.joined, unified=facts.unified)
     spaces = {"user": userns.namespace(spec, facts.joined), **modes}
-    bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     _without_nul(spec, image)
     return {
         "namespaces": spaces,
@@ -83,28 +82,35 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "dns": _dns_port(spec, image) if spec.networks and spaces["net"] == "new" else None,
         "hostname": facts.hostname,
         "domainname": spec.domainname,
-        "process": {
-            "args": args(spec, image),
-            "env": {**facts.linked, **environment(spec, image)},
-            "cwd": spec.working_dir or image.config.working_dir or "/",
-            "user": spec.user or image.config.user,
-            "groups": list(spec.group_add),
-            "tty": spec.tty,
-            "console_size": spec.console_size,
-            "stdin": spec.stdin_open,
-            "stdin_once": spec.stdin_once,
-            "rlimits": _rlimits(spec),
-            "capabilities": {"bounding": bits, "effective": bits},
-            "no_new_privs": securityopts.read(spec.security_opt)[0].no_new_privileges,
-            "apparmor": apparmor.profile(spec, facts.apparmor),
-            "seccomp": facts.seccomp,
-            "own_filter": securityopts.read(spec.security_opt)[0].seccomp not in ("", "builtin", "unconfined"),
-            "oom_score_adj": spec.oom_score_adj,
-            "init": bool(spec.init),
-        },
+        "process": _process(spec, image, facts),
         "log": log_driver.settings(spec.logging, _about(spec, image, facts), facts.folder),
         "run_folder": facts.run_folder,
         "exit_file": f"{facts.folder}/exit.json",
+    }
+
+
+def _process(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Process:
+    """The program, its environment, rights and limits."""
+    bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
+    security = securityopts.read(spec.security_opt)[0]
+    return {
+        "args": args(spec, image),
+        "env": {**facts.linked, **environment(spec, image)},
+        "cwd": spec.working_dir or image.config.working_dir or "/",
+        "user": spec.user or image.config.user,
+        "groups": list(spec.group_add),
+        "tty": spec.tty,
+        "console_size": spec.console_size,
+        "stdin": spec.stdin_open,
+        "stdin_once": spec.stdin_once,
+        "rlimits": _rlimits(spec),
+        "capabilities": {"bounding": bits, "effective": bits},
+        "no_new_privs": security.no_new_privileges,
+        "apparmor": apparmor.profile(spec, facts.apparmor),
+        "seccomp": facts.seccomp,
+        "own_filter": security.seccomp not in ("", "builtin", "unconfined"),
+        "oom_score_adj": spec.oom_score_adj,
+        "init": bool(spec.init),
     }
 
 

@@ -159,15 +159,7 @@ class Pull:
         if len(diff_ids) != len(found.layers):
             raise Corrupt(f"{self.reference.familiar}: {len(found.layers)} layers, but {len(diff_ids)} diff_ids")
         chain = image_config.chain_ids(diff_ids)
-        store = self.images.layers
-        missing: list[int] = []
-        for position, (chain_id, layer) in enumerate(zip(chain, found.layers, strict=True)):
-            manifest.compression(layer)
-            if store.get(chain_id) is None:
-                missing.append(position)
-                self.report(layer.digest, "Pulling fs layer")
-            else:
-                self.report(layer.digest, "Already exists")
+        store, missing = self.images.layers, self._missing(found, chain)
         if not missing:
             return chain
         with contextlib.ExitStack() as stack:
@@ -196,6 +188,18 @@ class Pull:
                     job.cancel()
                 raise
         return chain
+
+    def _missing(self, found: manifest.Manifest, chain: list[str]) -> list[int]:
+        """The positions of layers that are not in the store."""
+        missing: list[int] = []
+        for position, (chain_id, layer) in enumerate(zip(chain, found.layers, strict=True)):
+            manifest.compression(layer)
+            if self.images.layers.get(chain_id) is None:
+                missing.append(position)
+                self.report(layer.digest, "Pulling fs layer")
+            else:
+                self.report(layer.digest, "Already exists")
+        return missing
 
     def result(self, jobs: dict[int, Future[Extracted]], position: int) -> Extracted:
         """The result of one job; if it stopped because another failed, the other's error."""

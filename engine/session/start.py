@@ -68,13 +68,12 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
         except EngineError:
             await keeper.ask("failure", id=container_id)  # the process has exited, and this tells why
             raise
-        endpoints = tuple(plan.endpoint for plan in plans)
         group.ended.setdefault(container_id, Event())
         running = _running(record.state, checked=_is_checked(spec.healthcheck, image.config.healthcheck))
-        process = msgspec.structs.replace(running, pid=pid, pid_start=pid_start, boot_id=boot_id())
-        started = group.replace(
-            container_id, msgspec.structs.replace(process, endpoints=endpoints, ports=tuple(bindings))
-        )
+        endpoints = tuple(plan.endpoint for plan in plans)
+        process = {"pid": pid, "pid_start": pid_start, "boot_id": boot_id()}
+        state = msgspec.structs.replace(running, endpoints=endpoints, ports=tuple(bindings), **process)
+        started = group.replace(container_id, state)
         group.publish(container_id)
         if not plans and (text := name_files.resolv_conf(group, started)) is not None:
             group.resolvers.follow(started, text)
@@ -165,10 +164,15 @@ async def _undo(group: Group, record: ContainerRecord, error: BaseException) -> 
     group.replace(record.id, failed)
 
 
+def _mounted_images(group: Group, spec: ContainerSpec) -> dict[str, list[str]]:
+    """Image → the directories of its layers, for mounts of type image."""
+    sources = [mount.source for mount in spec.mounts if mount.type == "image"]
+    return {one: [f"{group.roots.layers}/{layer}/diff" for layer in group.image(one).layers] for one in sources}
+
+
 def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, plans: list[Plan]) -> str:
     spec, folder = cdi.applied(record.spec), group.folder(record.id)
     run_folder = group.run_folder(record.id)
-    hostname = name_files.hostname(group, record)
     nodes = devices.nodes(spec)
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     handle = group.cgroups.create(
@@ -184,13 +188,9 @@ def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, pla
         run_folder=run_folder,
         names=name_files.texts(group, record, [plan.endpoint for plan in plans]),
         layers_folder=group.roots.layers,
-        hostname=hostname,
+        hostname=name_files.hostname(group, record),
         volumes=_volumes(group, record, image),
-        images={
-            mount.source: [f"{group.roots.layers}/{layer}/diff" for layer in group.image(mount.source).layers]
-            for mount in spec.mounts
-            if mount.type == "image"
-        },
+        images=_mounted_images(group, spec),
         joined=_joined(group, record),
         linked=_linked(group, record),
         seccomp=seccomp.program(group.roots, spec.security_opt, bits, privileged=spec.privileged),

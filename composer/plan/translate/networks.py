@@ -133,25 +133,27 @@ def _check_options(path: tuple[str, str], network: Network, problems: Problems) 
             problems.refuse((*path, "driver_opts", fault.option), fault.why)
 
 
+def _check_drivers(path: tuple[str, str], network: Network, problems: Problems) -> None:
+    if network.driver not in DRIVERS:
+        hint = " (network_mode: host or none needs no network)" if network.driver in ("host", "null", "none") else ""
+        problems.refuse(
+            (*path, "driver"),
+            f"{network.driver!r} is not supported; supported: bridge, overlay, macvlan, ipvlan{hint}",
+        )
+    drivers = ("default", "dhcp") if network.driver == "macvlan" else ("default",)
+    if network.ipam is not None and network.ipam.driver not in ("", *drivers):
+        problems.refuse(
+            (*path, "ipam", "driver"), f"{network.ipam.driver!r} is not supported; supported: {', '.join(drivers)}"
+        )
+    if network.ipam is not None and network.ipam.options:
+        option = min(network.ipam.options)
+        problems.refuse((*path, "ipam", "options", option), "the default IPAM driver has no such option")
+
+
 def _network(project: Project, key: str, network: Network, problems: Problems) -> DesiredNetwork:
-    path = ("networks", key)
     if not network.external:
-        if network.driver not in DRIVERS:
-            hint = (
-                " (network_mode: host or none needs no network)" if network.driver in ("host", "null", "none") else ""
-            )
-            problems.refuse(
-                (*path, "driver"),
-                f"{network.driver!r} is not supported; supported: bridge, overlay, macvlan, ipvlan{hint}",
-            )
-        drivers = ("default", "dhcp") if network.driver == "macvlan" else ("default",)
-        if network.ipam is not None and network.ipam.driver not in ("", *drivers):
-            problems.refuse(
-                (*path, "ipam", "driver"), f"{network.ipam.driver!r} is not supported; supported: {', '.join(drivers)}"
-            )
-        if network.ipam is not None and network.ipam.options:
-            option = min(network.ipam.options)
-            problems.refuse((*path, "ipam", "options", option), "the default IPAM driver has no such option")
+        path = ("networks", key)
+        _check_drivers(path, network, problems)
         check_pools(path, network, problems)
         _check_options(path, network, problems)
     pools = (network.ipam.config or ()) if network.ipam is not None else ()

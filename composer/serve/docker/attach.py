@@ -27,7 +27,6 @@ from composer.view.errors import Refusal
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from composer.run.port import Process
     from composer.serve.docker.streams import Client
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
@@ -153,12 +152,10 @@ async def _live(
 ) -> None:
     if client is not None and not await _started(server, record, raw, client):
         return
-
-    def open_stream() -> Process:
-        return server.engine.attach(record.group, record.id, stdin=0 in wanted)
-
     try:
-        process = await to_thread.run_sync(open_stream, limiter=server.threads)
+        process = await to_thread.run_sync(
+            lambda: server.engine.attach(record.group, record.id, stdin=0 in wanted), limiter=server.threads
+        )
     except EngineError:
         return  # it has already exited
     if client is not None:

@@ -45,32 +45,10 @@ def _bind(text: str) -> Mount:
         source, target, options = parts
     else:
         raise BadRequest(f"invalid volume specification: '{text}'")
-    if not target.startswith("/"):
-        kind = "bind" if source.startswith("/") else "volume"
-        raise BadRequest(
-            f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": "
-            f"invalid mount path: '{target}' mount path must be absolute"
-        )
-    if target.rstrip("/") == "":
-        raise BadRequest(
-            f"invalid volume specification: '{text}': invalid mount config for type \"bind\": "
-            "invalid specification: destination can't be '/'"
-        )
-    words = [word for word in options.split(",") if word]
-    values: dict[str, str] = {}
-    for word in words:
-        kind = (
-            "access" if word in ("ro", "rw") else "selinux" if word in ("z", "Z")
-            else "propagation" if word in PROPAGATION else "copy" if word in ("nocopy", "copy")
-            else "consistency" if word in ("consistent", "cached", "delegated") else ""
-        )  # fmt: skip
-        if not kind or kind in values:
-            raise BadRequest(f"invalid mode: {options}")
-        values[kind] = word
     bind = source.startswith("/")
-    if "copy" in values and bind:
-        raise BadRequest(f"invalid mode: {options}")
-    if "propagation" in values and not bind:
+    _check_target(text, target, bind=bind)
+    values = _modes(options)
+    if ("copy" if bind else "propagation") in values:
         raise BadRequest(f"invalid mode: {options}")
     return Mount(
         type="bind" if bind else "volume",
@@ -81,6 +59,35 @@ def _bind(text: str) -> Mount:
         selinux=values.get("selinux", ""),
         nocopy=values.get("copy") == "nocopy",
     )
+
+
+def _check_target(text: str, target: str, *, bind: bool) -> None:
+    if not target.startswith("/"):
+        kind = "bind" if bind else "volume"
+        raise BadRequest(
+            f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": "
+            f"invalid mount path: '{target}' mount path must be absolute"
+        )
+    if target.rstrip("/") == "":
+        raise BadRequest(
+            f"invalid volume specification: '{text}': invalid mount config for type \"bind\": "
+            "invalid specification: destination can't be '/'"
+        )
+
+
+def _modes(options: str) -> dict[str, str]:
+    """Kind of option → the option."""
+    found: dict[str, str] = {}
+    for word in filter(None, options.split(",")):
+        kind = (
+            "access" if word in ("ro", "rw") else "selinux" if word in ("z", "Z")
+            else "propagation" if word in PROPAGATION else "copy" if word in ("nocopy", "copy")
+            else "consistency" if word in ("consistent", "cached", "delegated") else ""
+        )  # fmt: skip
+        if not kind or kind in found:
+            raise BadRequest(f"invalid mode: {options}")
+        found[kind] = word
+    return found
 
 
 def _mount(asked: body.Mount) -> Mount:
