@@ -157,4 +157,11 @@ GROUP = Group(
             prune,
         ),
     },
+    refused={
+        "bake": "describe the builds in a compose file, under `build`",
+        "dap": "builds have no debugger",
+        "dial-stdio": "there is no BuildKit to connect to; `composer serve` serves its API",
+        "imagetools": "use image inspect, tag and push; image build --platform creates an index",
+        **dict.fromkeys(("create", "inspect", "ls", "rm", "stop", "use"), "composer has a single built-in builder"),
+    },
 )

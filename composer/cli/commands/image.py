@@ -48,6 +48,12 @@ PLATFORMS = Flag("platform", "Only images for this platform: os[/arch[/variant]]
 
 def ls(context: Context, args: Args) -> int:
     filters = Filters.of_flags([*args.filter, *(f"reference={name}" for name in args.positional)], images.FILTERS)
+    if args.tree:
+        from composer.cli.project.image_tree import check, tree
+
+        check(args)
+        print(tree(context.engine, images.selected(context.engine, filters)), end="")
+        return 0
     found = images.selected(context.engine, filters)
     if ids_only(args):
         ids = dict.fromkeys(image.id if args.no_trunc else short(image.id) for image in found)
@@ -358,11 +364,7 @@ GROUP = Group(
                     FORMAT,
                     NO_TRUNC,
                     QUIET,
-                    Flag(
-                        "tree",
-                        "List multi-platform images as a tree",
-                        refused="see image inspect --platform",
-                    ),
+                    Flag("tree", "List multi-platform images as a tree"),
                 ),
                 positional=(0, 1),
             ),

@@ -211,4 +211,5 @@ GROUP = Group(
         ),
     },
     {"list": "ls", "remove": "rm"},
+    {"update": "it changes Swarm's cluster volumes, which do not exist here"},
 )

@@ -105,9 +105,10 @@ Runner = Callable[["Context", Args], int]
 
 class Group:
     """A module's description of a group of commands (`composer image ls`), as `GROUP`: name → the command and the
-    function that runs it, or a nested group. `aliases` are docker's other names for them."""
+    function that runs it, or a nested group. `aliases` are docker's other names for them, `refused` docker's commands that
+    do not exist here, with what to use instead."""
 
-    __slots__ = ("_entries", "aliases", "name", "short")
+    __slots__ = ("_entries", "aliases", "name", "refused", "short")
 
     def __init__(
         self,
@@ -115,7 +116,9 @@ class Group:
         short: str,
         entries: Mapping[str, tuple[Command, Runner] | Group],
         aliases: Mapping[str, str] | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> None:
+        self.refused = dict(refused or {})
         self.name, self.short, self._entries, self.aliases = name, short, dict(entries), dict(aliases or {})
 
     @property
@@ -132,6 +135,8 @@ class Group:
     def find(self, word: str) -> tuple[Command, Runner] | Group:
         """The command. For an unknown one, raises UsageError with the nearest name."""
         found = self._entries.get(self.aliases.get(word, word))
+        if found is None and word in self.refused:
+            raise UsageError(f"composer {self.name} {word} is not supported: {self.refused[word]}")
         if found is None:
             from composer.cli.parsing.suggest import nearest
 

@@ -272,4 +272,8 @@ HISTORY = Group(
             rm,
         ),
     },
+    refused={
+        **dict.fromkeys(("export", "import", "open"), "composer does not work with Docker Desktop"),
+        "trace": "builds keep no traces; see builder history logs",
+    },
 )

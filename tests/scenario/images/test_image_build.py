@@ -161,6 +161,20 @@ def test_records_of_builds(built):
     composer("image", "rm", tag)
 
 
+def test_images_as_a_tree(composer, name):
+    composer.write(Dockerfile="FROM scratch\nCOPY Dockerfile /\n")
+    tags = (f"tree/{name}:1", f"tree/{name}:2")
+    platforms = ("--platform", "linux/amd64,linux/arm64")
+    composer("image", "build", "-q", *platforms, "-t", tags[0], "-t", tags[1], ".")
+    rows = [line.split() for line in composer("image", "ls", "--tree", f"tree/{name}").out.splitlines()]
+    assert rows[0] == ["Info", "->", "U", "In", "Use"]
+    assert rows[3] == [tags[0]]
+    assert [row[0] for row in rows[4:]] == [tags[1], "├─", "└─"]
+    assert [row[1] for row in rows[5:]] == ["linux/amd64", "linux/arm64"]
+    assert "not yet supported with --tree" in composer("image", "ls", "--tree", "-q", code=1).err
+    composer("image", "rm", *tags)
+
+
 def test_the_provenance_of_each_platform(composer):
     composer.write(Dockerfile="FROM scratch\nCOPY Dockerfile /\n")
     composer.environ["BUILDX_METADATA_PROVENANCE"] = "max"
