@@ -9,7 +9,7 @@ import sys
 import engine.rootless.client as rootless
 from engine.background import READY, Background, Descriptors, spawn
 from engine.errors import KeeperLost, OperationFailed
-from engine.kernel import calls, flags
+from engine.kernel import calls, flags, open_files
 from engine.paths import Roots, make_private
 
 
@@ -54,7 +54,9 @@ class Launch:
             return 0
         self._interpreter = _read_only(sys.executable)
         program = f"/proc/self/fd/{self._interpreter}" if self._interpreter >= 0 else sys.executable
-        return spawn(program, argv, environment, descriptors)
+        pid = spawn(program, argv, environment, descriptors)
+        open_files.restore(pid)
+        return pid
 
     def _let_go(self) -> None:
         """Close the interpreter. This unmounts it, and the kernel waits for RCU, up to ten milliseconds: `wait` does it, and

@@ -11,6 +11,7 @@ import msgspec
 
 import engine.rootless.client as rootless
 from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
+from engine.kernel import open_files
 from engine.net import options, preferences
 from engine.spec import networkoptions
 from engine.spec.container import PortBinding
@@ -28,6 +29,10 @@ DIRECT = "direct"
 _ANY = (0,) * 16
 """Any free port; retried if the port chosen for IPv4 is in use for IPv6."""
 
+_HINTS = {
+    errno.EADDRNOTAVAIL: "The host has no such address.",
+    errno.EMFILE: "A published port takes two descriptors: raise the limit (ulimit -n), or publish fewer ports.",
+}
 _LOW_PORTS = (
     "Publish a port from 1024 on, or ask root to lower the limit: sysctl -w net.ipv4.ip_unprivileged_port_start=80"
 )
@@ -106,7 +111,7 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
             if error.errno == errno.EPROTONOSUPPORT:
                 raise Unsupported(f"this kernel has no {port.protocol.upper()}") from error
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                hint = "The host has no such address." if error.errno == errno.EADDRNOTAVAIL else ""
+                hint = _HINTS.get(error.errno or 0, "")
                 raise OperationFailed.of("bind the published port", _where(port, number), error, hint=hint) from error
             refused = error
             continue
@@ -166,6 +171,15 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
 
 def _bound(family: int, kind: int, protocol: int, address: str, number: int) -> socket.socket:
     """A bound socket in the host's network, which for an ordinary user is not our namespace."""
+    try:
+        return _bound_now(family, kind, protocol, address, number)
+    except OSError as error:
+        if error.errno != errno.EMFILE or not open_files.raise_limit():
+            raise
+    return _bound_now(family, kind, protocol, address, number)
+
+
+def _bound_now(family: int, kind: int, protocol: int, address: str, number: int) -> socket.socket:
     if rootless.here():
         return rootless.bind(family, kind, protocol, address, number)
     sock = socket.socket(family, kind, protocol)
