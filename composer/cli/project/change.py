@@ -260,13 +260,21 @@ def _nothing_to_do(context: Context, progress: Progress, options: Options) -> No
     if options.action == "start":
         if context.desired_or_none is None and not context.containers():
             raise CommandError(f'no container found for project "{context.project_name}": not found')
-        for service in options.services or sorted(context.declared_services() or ()):
-            if not any(service_of(record) == service for record in context.containers()):
-                raise CommandError(f'service "{service}" has no container to start')
+        _check_startable(context, options.services or sorted(context.declared_services() or ()))
     elif options.action == "kill":
         progress.note("No container to kill")
     elif options.action == "down" and context.desired_or_none is None:
         progress.note(f'Warning: No resource found to remove for project "{context.project_name}".')
+
+
+def _check_startable(context: Context, services: Sequence[str]) -> None:
+    """Raises CommandError when none of these services has a container, although one of them should."""
+    desired = context.desired_or_none
+    there = {service_of(record) for record in context.containers()}
+    empty = {name for name, service in desired.services.items() if not service.scale} if desired else set()
+    missing = [service for service in services if service not in there and service not in empty]
+    if missing and there.isdisjoint(services):
+        raise CommandError(f'service "{missing[0]}" has no container to start')
 
 
 def _remove_images(context: Context, progress: Progress, desired: Desired, which: str) -> None:

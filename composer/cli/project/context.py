@@ -289,9 +289,9 @@ class Context:
         desired = self.desired_or_none
         return set(desired.known) if desired else None
 
-    def check_services(self, services: Iterable[str], *, among_containers: bool = False) -> None:
+    def check_services(self, services: Iterable[str], *, among_containers: bool = False, enable: bool = True) -> None:
         """Raises CommandError for a service that neither the project nor, with `among_containers`, any container has,
-        and suggests the nearest name."""
+        and suggests the nearest name. With `enable`, services that their profiles disable are enabled."""
         services = list(services)
         if not services:
             return
@@ -308,7 +308,8 @@ class Context:
         for service in services:
             if service not in known:
                 raise CommandError(f"no such service: {service}{nearest(service, known)}")
-        self._enable(services)
+        if enable:
+            self._enable(services)
 
     def check_jobs(self, services: Iterable[str]) -> None:
         """Raises CommandError for the name of a job: only `run` accepts one."""

@@ -104,8 +104,10 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     from composer.cli.project.change import carry_out
 
     budget = _budget(context)
-    context.check_services((*wanted.services, *wanted.scale))
+    context.check_services(wanted.services)
+    context.check_services(wanted.scale, enable=False)
     desired = context.desired
+    _check_enabled(desired, wanted.scale)
     if wanted.action == "up" and not (desired.services or desired.jobs or wanted.all_resources):
         raise CommandError("no service selected")
     _check_jobs(context, desired)
@@ -183,6 +185,16 @@ def _ensure_job_images(context: Context, desired: Desired, names: list[str], job
 
     part = part_for(desired, job)
     ensure_images(context, part, [name for name in part.order if name not in names], images)
+
+
+def _check_enabled(desired: Desired, scale: Iterable[str]) -> None:
+    """--scale enables no service, in contrast to the name of a service. Raises CommandError."""
+    for name in scale:
+        if name not in desired.services:
+            raise CommandError(
+                f"no such service: {name}: disabled\n"
+                f"Enable it with --profile, or name it: composer up --scale {name}=… {name}"
+            )
 
 
 def _check_scale(desired: Desired, scale: dict[str, int]) -> None:

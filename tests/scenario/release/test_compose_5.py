@@ -119,3 +119,23 @@ def test_output_of_create_and_quiet(composer):
     assert composer("create").err == f" Container {composer.name}-web-1 Running\n"
     assert composer("config", "--environment", "-q").out == ""
     assert composer("config", "--services", "-q").out == "web\n"
+
+
+def test_start_of_services_without_containers(composer):
+    composer.write(
+        compose="""
+        services:
+          web: {image: busybox, command: [sleep, "1000"], init: true}
+          none: {image: busybox, command: [sleep, "1000"], init: true, scale: 0}
+          off: {image: busybox, command: [sleep, "1000"], init: true, profiles: [p]}
+        """
+    )
+    assert 'service "web" has no container to start' in composer("start", "web", code=1).err
+    composer("up", "-d")
+    composer("start", "none")
+    composer("start", "web", "off")
+    assert 'service "off" has no container to start' in composer("start", "off", code=1).err
+    assert "no such service: off: disabled" in composer("up", "-d", "--scale", "off=2", code=1).err
+    composer("up", "-d", "--scale", "off=1", "off")
+    composer("--profile", "p", "up", "-d", "--scale", "off=2")
+    composer("kill")
