@@ -198,4 +198,5 @@ def _running(context: Context) -> list[str]:
 def _profiles(context: Context) -> list[str]:
     project = context.project
     services = [*project.services.values(), *project.disabled.values()]
-    return sorted({profile for service in services for profile in service.profiles})
+    jobs = [*project.jobs.values(), *project.disabled_jobs.values()]
+    return sorted({profile for one in (*services, *jobs) for profile in one.profiles})

@@ -163,9 +163,12 @@ def _models(context: Context, args: Args) -> str:
 
 
 def _profiles(context: Context, args: Args) -> str:
+    """The profiles of the services and, unless services are selected, of the jobs."""
     found = loaded(context, args, args.positional)
-    services = [*(found.tree.get("services") or {}).values(), *found.disabled.values()]
-    return _lines(sorted({profile for service in services for profile in service.get("profiles") or ()}))
+    every = [*(found.tree.get("services") or {}).values(), *found.disabled.values()]
+    if not args.positional:
+        every += [*(found.tree.get("jobs") or {}).values(), *found.disabled_jobs.values()]
+    return _lines(sorted({profile for one in every for profile in one.get("profiles") or ()}))
 
 
 def _images(context: Context, args: Args) -> str:

@@ -236,6 +236,7 @@ def test_images_include_those_of_jobs(config, tmp_path):
     )
     assert config(tmp_path, "--images") == f"z\n{tmp_path.name.lower()}-made\na\n"
     assert config(tmp_path, "--images", "web") == "z\n"
+    assert config(tmp_path, "--profiles") == "never\n"
 
 
 def test_variables_of_an_invalid_file(config, tmp_path):
