@@ -127,6 +127,16 @@ class BlobStore:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
 
+    def sync(self, digest: str) -> None:
+        """Write a blob that was written with `synced` False to disk. Raises OperationFailed."""
+        path = self.path(digest)
+        try:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise OperationFailed.of("synchronise", path, error) from error
+
     @contextlib.contextmanager
     def exclusive(self, digest: str) -> Iterator[None]:
         """Lock the blob against concurrent downloads in any process. Check again whether it exists once the lock is held."""

@@ -37,18 +37,15 @@ class _Compressor(Protocol):
 
 def blob_of(images: ImageStore, layer: Layer, compression: Compression) -> manifest.Descriptor:
     """The layer as a blob of the store; it is compressed now if it has none. Raises Corrupt, ImageError."""
-    digest = layer.blob
-    if not digest or not images.blobs.has(digest):
-        digest = compress(images, layer, compression)
-        images.layers.set_blob(layer.chain_id, digest)
-    path = images.blobs.path(digest)
-    with open(path, "rb") as file:
-        media_type = _TYPES[detect(file.read(16))]
-    return manifest.Descriptor(media_type=media_type, digest=digest, size=os.stat(path).st_size)
+    if layer.blob and images.blobs.has(layer.blob):
+        return _descriptor(images, layer.blob)
+    blob = compress(images, layer, compression)
+    images.layers.set_blobs({layer.chain_id: blob.digest})
+    return blob
 
 
-def compress(images: ImageStore, layer: Layer, compression: Compression) -> str:
-    """Pack the layer as a blob again, and return its digest.
+def compress(images: ImageStore, layer: Layer, compression: Compression, *, synced: bool = True) -> manifest.Descriptor:
+    """Pack the layer again as a blob, which is not recorded. With `synced` False, the blob need not be on disk.
 
     Raises Corrupt when the result does not match the diff_id: the content has changed, or a pulled layer had its entries in
     another order.
@@ -56,7 +53,7 @@ def compress(images: ImageStore, layer: Layer, compression: Compression) -> str:
     root_entry = images.layers.root_changed(layer)
     root = os.open(images.layers.path(layer.folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with images.blobs.ingest() as writer:
+        with images.blobs.ingest(synced=synced) as writer:
             plain = hashlib.sha256()
             compressor = _compressor(compression)
 
@@ -71,9 +68,16 @@ def compress(images: ImageStore, layer: Layer, compression: Compression) -> str:
                     f"layer {layer.folder} cannot be packed again as {layer.diff_id}",
                     hint="Pull or build its image again.",
                 )
-        return writer.digest
     finally:
         os.close(root)
+    return _descriptor(images, writer.digest)
+
+
+def _descriptor(images: ImageStore, digest: str) -> manifest.Descriptor:
+    path = images.blobs.path(digest)
+    with open(path, "rb") as file:
+        media_type = _TYPES[detect(file.read(16))]
+    return manifest.Descriptor(media_type=media_type, digest=digest, size=os.stat(path).st_size)
 
 
 def _compressor(compression: Compression) -> _Compressor:

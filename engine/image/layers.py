@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -173,10 +173,12 @@ class LayerStore:
         with self.store.transaction() as db:
             db.executemany("UPDATE layers SET unsynced = '' WHERE chain_id = ?", rows)
 
-    def set_blob(self, chain_id: str, digest: str) -> None:
-        """Record that the blob store has the layer, compressed, under `digest`."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE layers SET blob = ? WHERE chain_id = ?", (digest, chain_id))
+    def set_blobs(self, digests: Mapping[str, str]) -> None:
+        """Record that the blob store has these layers, compressed: chain id → digest."""
+        if digests:
+            with self.store.transaction() as db:
+                pairs = [(digest, chain_id) for chain_id, digest in digests.items()]
+                db.executemany("UPDATE layers SET blob = ? WHERE chain_id = ?", pairs)
 
     def _place(self, draft: Draft, chain_id: str) -> str:
         """Move the draft to its final name, which is short because the length of overlayfs's mount options is limited."""

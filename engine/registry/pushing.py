@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from engine.errors import ImageError
 from engine.image import lease, manifest, reference
 from engine.image.images import ImageStore
-from engine.image.layer_blob import Compression, blob_of
+from engine.image.layer_blob import Compression, blob_of, compress
 from engine.image.layers import Layer
 from engine.image.publication import publish
 from engine.registry import referrers, settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from engine.registry.client import Client
 
 _READ = 1 << 20
-_PARALLEL = 4
+_PARALLEL = 6
 _SMALL = 4 << 20
 """Up to this size in bytes, a new blob is sent without asking whether the registry has it: that is unlikely, and the
 request takes about as long as the blob."""
@@ -55,6 +56,8 @@ class Push:
         self._stop = threading.Event()
         self._indexed: set[str] = set()
         """Digests of manifests whose referrers the registry lists itself."""
+        self._sent: set[str] = set()
+        """Digests of small blobs that the registry has."""
 
     def run(self, platform: str = "") -> str:
         """With a platform, only its manifest is sent, and no index."""
@@ -86,11 +89,13 @@ class Push:
     # -- engine.image.publication.Destination
 
     def layers(self, image: ImageRecord) -> list[manifest.Descriptor]:
-        return self.send(self.images.layers.need(self.images.chain(image.id)), self.neighbours(image.digests))
+        layers = self.images.layers.need(self.images.chain(image.id))
+        return self.send(layers, self.neighbours(image.digests), image.id)
 
     def put_blob(self, digest: str, content: bytes) -> None:
-        if not self.client.has_blob(digest):
+        if digest not in self._sent and not self.client.has_blob(digest):
             self.client.upload(digest, len(content), lambda offset: [content[offset:]])
+        self._sent.add(digest)
 
     def put_manifest(self, body: bytes, media_type: str) -> None:
         self._indexed.add(self.client.put_manifest(self.images.blobs.add(body), body, media_type))
@@ -110,25 +115,47 @@ class Push:
             if other.registry == self.reference.registry and other.repository != self.reference.repository
         ]
 
-    def send(self, layers: list[Layer], others: list[str]) -> list[manifest.Descriptor]:
-        """Several at once: one is compressed while another is sent."""
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as pool:
-            try:
-                sent = pool.map(lambda layer: self.layer(layer, others), layers)
-                _ = self.client  # loaded here, while the others compress
-                return list(sent)
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    def send(self, layers: list[Layer], others: list[str], config: str) -> list[manifest.Descriptor]:
+        """Send the layers and the configuration: some are compressed while others, which are ready, are sent."""
+        made: dict[str, str] = {}
+        try:
+            with (
+                ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as senders,
+                ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="compress") as makers,
+            ):
+                try:
+                    ready = [makers.submit(self.prepare, layer, others, senders, made) for layer in layers]
+                    _ = self.client  # loaded here, while the others compress
+                    small = senders.submit(self.put_blob, config, self.images.blobs.read(config))
+                    sent = [one.result().result() for one in ready]
+                    small.result()
+                    return sent
+                except BaseException:
+                    self._stop.set()
+                    makers.shutdown(wait=False, cancel_futures=True)
+                    senders.shutdown(wait=False, cancel_futures=True)
+                    raise
+        finally:
+            self.images.layers.set_blobs(made)
 
-    def layer(self, layer: Layer, others: list[str]) -> manifest.Descriptor:
+    def prepare(
+        self, layer: Layer, others: list[str], senders: ThreadPoolExecutor, made: dict[str, str]
+    ) -> Future[manifest.Descriptor]:
+        """Compress a layer that has no blob, and let it be sent. Chain ids and digests of new blobs that are on disk go
+        into `made`."""
         known = bool(layer.blob) and self.images.blobs.has(layer.blob)
-        if not known:
+        if known:
+            blob = blob_of(self.images, layer, self.compression)
+        else:
             self.report(layer.diff_id, "Preparing")
-        blob = blob_of(self.images, layer, self.compression)
+            blob = compress(self.images, layer, self.compression, synced=False)
+        return senders.submit(self.layer, layer, blob, others, None if known else made)
+
+    def layer(
+        self, layer: Layer, blob: manifest.Descriptor, others: list[str], made: dict[str, str] | None
+    ) -> manifest.Descriptor:
         digest, size, path = blob.digest, blob.size, self.images.blobs.path(blob.digest)
-        new = not known and size <= _SMALL
+        new = made is not None and size <= _SMALL
         if not new and self.client.has_blob(digest):
             self.report(layer.diff_id, "Layer already exists")
         elif any(self.client.mount_blob(digest, other) for other in others):
@@ -136,6 +163,9 @@ class Push:
         else:
             self.client.upload(digest, size, lambda offset: self.content(path, layer, size, offset))
             self.report(layer.diff_id, "Pushed", size, size)
+        if made is not None:
+            self.images.blobs.sync(digest)
+            made[layer.chain_id] = digest
         return blob
 
     def content(self, path: str, layer: Layer, size: int, sent: int) -> Iterator[bytes]:
