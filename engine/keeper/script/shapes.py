@@ -30,7 +30,7 @@ _PROCESS = "cwd tty stdin seccomp".split()
 """What the steps before the pause look at."""
 
 _ID = os.urandom(32).hex()
-"""The placeholder of ids. No container can guess it, so nothing else is ever replaced."""
+"""The placeholder of ids, cut to their length. No container can guess it, so nothing else is ever replaced."""
 _NAME = 12
 """Characters of an id that are the container's host name by default."""
 _CONTENT = os.urandom(32).hex()
@@ -55,7 +55,7 @@ def recorded(bundle: Bundle, streams: list[int]) -> tuple[Recording, bytearray]:
     if reason := steps.only_directly(bundle):
         raise Unscripted(reason)
     own = os.path.basename(bundle["run_folder"]).encode()
-    if len(own) != len(_ID):
+    if not _NAME <= len(own) <= len(_ID):
         raise Unscripted("the container's id is of another length")
     files = dict(_files(bundle["mounts"]))
     key = _key(bundle, streams, own, files)
@@ -65,7 +65,7 @@ def recorded(bundle: Bundle, streams: list[int]) -> tuple[Recording, bytearray]:
         shape = _shapes[key] = _record(shown, streams, files)
         if len(_shapes) > _MOST:
             del _shapes[next(iter(_shapes))]
-    placeholder = _ID.encode()
+    placeholder = _ID[: len(own)].encode()
     data = shape.recording.contents.replace(placeholder, own).replace(placeholder[:_NAME], own[:_NAME])
     for number, place in shape.places.items():
         data[place : place + len(files[number])] = files[number]
@@ -94,7 +94,7 @@ def _key(bundle: Bundle, streams: list[int], own: bytes, files: dict[int, bytes]
     for number, content in files.items():
         mounts[number] = {**mounts[number], "content": _placeholder(number, len(content))}
     shown["mounts"] = mounts
-    placeholder = _ID.encode()
+    placeholder = _ID[: len(own)].encode()
     plain = marshal.dumps((shown, streams), 2)
     return plain.replace(own, placeholder).replace(own[:_NAME], placeholder[:_NAME])
 
