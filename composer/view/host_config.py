@@ -99,26 +99,7 @@ def _resources(spec: ContainerSpec) -> dict[str, Any]:
         "CpuShares": limits.cpu_shares,
         "CpusetCpus": limits.cpuset,
         "CpusetMems": limits.cpuset_mems,
-        "DeviceCgroupRules": list(spec.device_cgroup_rules) or None,
-        "DeviceRequests": [
-            {
-                "Driver": asked.driver,
-                "Count": asked.count,
-                "DeviceIDs": list(asked.device_ids) or None,
-                "Capabilities": [list(asked.capabilities)],
-                "Options": {},
-            }
-            for asked in spec.device_requests
-        ]
-        or None,
-        "Devices": [
-            {
-                "PathOnHost": device.path_on_host,
-                "PathInContainer": device.path_in_container,
-                "CgroupPermissions": device.permissions,
-            }
-            for device in spec.devices
-        ],
+        **_devices(spec),
         "IOMaximumBandwidth": 0,
         "IOMaximumIOps": 0,
         "Memory": limits.memory,
@@ -129,6 +110,31 @@ def _resources(spec: ContainerSpec) -> dict[str, Any]:
         "OomKillDisable": limits.oom_kill_disable,
         "PidsLimit": limits.pids_limit or None,
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in spec.ulimits],
+    }
+
+
+def _devices(spec: ContainerSpec) -> dict[str, Any]:
+    return {
+        "DeviceCgroupRules": list(spec.device_cgroup_rules) or None,
+        "DeviceRequests": [
+            {
+                "Driver": request.driver,
+                "Count": request.count,
+                "DeviceIDs": list(request.device_ids) or None,
+                "Capabilities": [list(request.capabilities)],
+                "Options": {},
+            }
+            for request in spec.device_requests
+        ]
+        or None,
+        "Devices": [
+            {
+                "PathOnHost": device.path_on_host,
+                "PathInContainer": device.path_in_container,
+                "CgroupPermissions": device.permissions,
+            }
+            for device in spec.devices
+        ],
     }
 
 

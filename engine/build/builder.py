@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine import quantities, temporary_directory
 from engine.bounded_read import MIB, read_bytes
@@ -106,24 +106,8 @@ class Builder:
         with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
             sources = Sources(self.spec, self.images, stack, self.pull)
             sources.materials, sources.remote = self._materials, self._remote
-            build = Build(
-                self.spec,
-                dockerfile,
-                self.images,
-                sources,
-                self.run_step,
-                self.reporter,
-                build_args,
-                self.platform_args(),
-            )
-            if self.cache_from:
-                from engine.build.cache_exchange.importing import Imports  # late: with a client for registries
-
-                build.imports = Imports(self.images, self.cache_from, self.reporter)
+            build = self._prepared(dockerfile, stages, sources, build_args)
             build.execute = lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute()
-            runs = any(isinstance(one, ins.Run) for stage in stages for one in stage.body)
-            if runs and isinstance(self.run_step, LateSteps):
-                build.prepare = self.run_step.prepare
             schedule.run(
                 build, stages, lambda images, stack: build.fork(images, sources.fork(images, stack)), build.execute
             )
@@ -138,12 +122,39 @@ class Builder:
                 exporting.export(self.images, self.cache_to, made, self.reporter)
             self._finished.append((build.records, state.chain))
         if self.reporter.made:
-            gc.replaced(self.images)
-            trim(self.images, budget, later=True)
-            rubbish.start_sweeping(self.images.layers.root)
-            digests.sweep(self.images.store.roots.builds)
-            temporary_directory.sweep(self.images.store.roots.builds)
+            self._clean_up(budget)
         return record
+
+    def _clean_up(self, budget: int) -> None:
+        """Remove what the build replaced, and what exceeds the cache's size."""
+        gc.replaced(self.images)
+        trim(self.images, budget, later=True)
+        rubbish.start_sweeping(self.images.layers.root)
+        digests.sweep(self.images.store.roots.builds)
+        temporary_directory.sweep(self.images.store.roots.builds)
+
+    def _prepared(
+        self, dockerfile: Dockerfile, stages: Sequence[Stage], sources: Sources, build_args: Mapping[str, str]
+    ) -> Build:
+        """The build of these stages, with the caches to import. RUN steps are prepared as soon as one is known to run."""
+        build = Build(
+            self.spec,
+            dockerfile,
+            self.images,
+            sources,
+            self.run_step,
+            self.reporter,
+            build_args,
+            self.platform_args(),
+        )
+        if self.cache_from:
+            from engine.build.cache_exchange.importing import Imports  # late: with a client for registries
+
+            build.imports = Imports(self.images, self.cache_from, self.reporter)
+        runs = any(isinstance(one, ins.Run) for stage in stages for one in stage.body)
+        if runs and isinstance(self.run_step, LateSteps):
+            build.prepare = self.run_step.prepare
+        return build
 
     def check(self) -> list[BuildWarning]:
         """The problems of the Dockerfile, each with its lines. Nothing is built."""

@@ -214,19 +214,10 @@ class ContainerRun:
     def _bundle(self, spec: ContainerSpec, request: RunRequest, folder: str, handle: Handle) -> Bundle:
         """The container's bundle, with the layers and the upper folder that the build gives."""
         bits = capabilities.effective((), (), privileged=spec.privileged)
-        try:
-            with open("/etc/resolv.conf", encoding="utf-8") as file:
-                host = file.read()
-            if "nameserver 127.0.0.53" in host and spec.network_mode != "host" and os.path.exists(_RESOLVED):
-                # The stub resolver listens on the host's loopback interface only; these are the servers behind it.
-                with open(_RESOLVED, encoding="utf-8") as file:
-                    host = file.read()
-        except OSError:
-            host = ""
         names = {
             # Not hostname: what a step writes there is part of the image.
             "hosts": etc.hosts(spec, HOSTNAME, (), host=_HOSTS),
-            "resolv.conf": etc.resolv_conf(spec, host, embedded=False),
+            "resolv.conf": etc.resolv_conf(spec, _host_resolvers(spec), embedded=False),
         }
         facts = bundle.Facts(
             group=self.group,
@@ -249,17 +240,7 @@ class ContainerRun:
             unified=self.cgroups.unified,
         )
         found = bundle.make(spec, ImageRecord(id=""), facts)
-        found["rootfs"]["layers"] = [os.path.relpath(layer, self.roots.layers) for layer in request.lower]
-        found["rootfs"]["upper"], found["rootfs"]["work"] = request.upper, request.work
-        found["process"]["hostname_variable"] = False  # a step's output must not depend on it
-        for entry in found["mounts"]:
-            if entry["type"] == "file" and entry["target"] in _NAMES:
-                entry["read_only"] = True
-            if entry["type"] != "image":
-                continue
-            entry["within"] = self.roots.layers
-            if scratch := request.trees[entry["image"]].scratch:
-                entry["upper"], entry["work"] = f"{scratch}/upper", f"{scratch}/work"
+        _adapt(found, request, self.roots.layers)
         return found
 
     @contextlib.contextmanager
@@ -334,6 +315,35 @@ def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
         privileged=request.privileged,
         logging=Logging(driver="none"),
     )
+
+
+def _host_resolvers(spec: ContainerSpec) -> str:
+    """The content of the host's resolv.conf; "" if it cannot be read."""
+    try:
+        with open("/etc/resolv.conf", encoding="utf-8") as file:
+            host = file.read()
+        if "nameserver 127.0.0.53" in host and spec.network_mode != "host" and os.path.exists(_RESOLVED):
+            # The stub resolver listens on the host's loopback interface only; these are the servers behind it.
+            with open(_RESOLVED, encoding="utf-8") as file:
+                host = file.read()
+    except OSError:
+        return ""
+    return host
+
+
+def _adapt(made: Bundle, request: RunRequest, layers_folder: str) -> None:
+    """Give the container of a step the layers, the upper folder and the trees of its request."""
+    made["rootfs"]["layers"] = [os.path.relpath(layer, layers_folder) for layer in request.lower]
+    made["rootfs"]["upper"], made["rootfs"]["work"] = request.upper, request.work
+    made["process"]["hostname_variable"] = False  # a step's output must not depend on it
+    for entry in made["mounts"]:
+        if entry["type"] == "file" and entry["target"] in _NAMES:
+            entry["read_only"] = True
+        if entry["type"] != "image":
+            continue
+        entry["within"] = layers_folder
+        if scratch := request.trees[entry["image"]].scratch:
+            entry["upper"], entry["work"] = f"{scratch}/upper", f"{scratch}/work"
 
 
 def _layer(path: str, layers: str) -> str:

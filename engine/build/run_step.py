@@ -41,21 +41,10 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
     network = instruction.network if instruction.network not in ("", "default") else spec.network
     values = run.state.values
     line = history.run(shown, run.state.declared, values)
-    key = key_of(
-        "RUN",
-        run.state.top,
-        args,
-        script.content if script else "",
-        values,
-        config.user,
-        config.working_dir,
-        mounts.identity(),
-        network,
-        privileged,
-        spec.extra_hosts,
-        spec.shm_size,
-        spec.ulimits,
-    )
+    text = script.content if script else ""
+    process = (args, text, values, config.user, config.working_dir)
+    container = (mounts.identity(), network, privileged, spec.extra_hosts, spec.shm_size, spec.ulimits)
+    key = key_of("RUN", run.state.top, *process, *container)
 
     def make(draft: Draft, step: Step) -> None:
         _check_runnable(run)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from engine.image.blobs import BlobStore
     from engine.image.config import ImageFile
-    from engine.image.layers import LayerStore
+    from engine.image.layers import Layer, LayerStore
 
 _ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})\Z")
@@ -178,16 +178,7 @@ class ImageStore:
         image = image_config.decode(file, image_id)
         layers = self.layers.need(chain_ids)
         self.layers.sync()
-        record = ImageRecord(
-            id=image_id,
-            config=image_config.execution(image),
-            layers=tuple(layer.folder for layer in layers),
-            architecture=image.architecture,
-            os=image.os,
-            variant=image.variant,
-            size=sum(layer.size for layer in layers),
-            created_at=image_config.timestamp(image.created),
-        )
+        record = _record(image_id, image, layers)
         tag_names = [str(references.parse(tag)) for tag in tags]
         with self.store.transaction() as db:
             before: set[str] = set()
@@ -266,6 +257,21 @@ def _full(name: str) -> str:
     """A reference in the form that the store uses."""
     parsed = references.parse(name)
     return f"{parsed.name}@{parsed.digest}" if parsed.digest else str(parsed)
+
+
+def _record(image_id: str, image: ImageFile, layers: Sequence[Layer]) -> ImageRecord:
+    from engine.image import config as image_config
+
+    return ImageRecord(
+        id=image_id,
+        config=image_config.execution(image),
+        layers=tuple(layer.folder for layer in layers),
+        architecture=image.architecture,
+        os=image.os,
+        variant=image.variant,
+        size=sum(layer.size for layer in layers),
+        created_at=image_config.timestamp(image.created),
+    )
 
 
 def _insert(db: sqlite3.Connection, record: ImageRecord, chain_ids: Sequence[str], *, built: bool) -> None:

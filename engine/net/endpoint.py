@@ -64,16 +64,7 @@ def plan(
     the IPv4 address from a LAN's DHCP server. Raises as ipam.lease and options do."""
     name = options.interface(record, attachment, taken)
     sysctls = options.sysctls(attachment, name)
-    mac = attachment.mac_address.lower().replace("-", ":")
-    if mac and (not re.fullmatch(_MAC, mac) or int(mac[:2], 16) & 1):
-        raise InvalidSpec(f"network {record.spec.name}: {attachment.mac_address!r} is not a valid MAC address")
-    for address in attachment.link_local_ips:
-        try:
-            fits = ipaddress.ip_address(address).is_link_local
-        except ValueError:
-            fits = False
-        if not fits:
-            raise InvalidSpec(f"network {record.spec.name}: {address!r} is not a link-local address")
+    mac = _checked_mac(record, attachment)
     asked = "" if given else attachment.ipv4_address
     found = ipam.lease(db, record, container_id, v4=asked, v6=attachment.ipv6_address, avoid=attachment.avoid)
     if given:
@@ -93,6 +84,21 @@ def plan(
         **fields,  # type: ignore[arg-type]
     )
     return Plan(record, attachment, made, sysctls)
+
+
+def _checked_mac(record: NetworkRecord, attachment: Attachment) -> str:
+    """The requested MAC address, or "". Raises InvalidSpec for a wrong one, and for wrong link-local addresses."""
+    mac = attachment.mac_address.lower().replace("-", ":")
+    if mac and (not re.fullmatch(_MAC, mac) or int(mac[:2], 16) & 1):
+        raise InvalidSpec(f"network {record.spec.name}: {attachment.mac_address!r} is not a valid MAC address")
+    for address in attachment.link_local_ips:
+        try:
+            fits = ipaddress.ip_address(address).is_link_local
+        except ValueError:
+            fits = False
+        if not fits:
+            raise InvalidSpec(f"network {record.spec.name}: {address!r} is not a link-local address")
+    return mac
 
 
 def _gateway(record: NetworkRecord, version: int, pool: Pool) -> str:

@@ -234,13 +234,7 @@ class Context:
         from composer.cli.project.cache import Entry, now
 
         # isort: split
-        from msgspec import structs
-
-        from composer.load.check.host_access import wishes
-        from composer.load.check.no_effect import effects
-        from composer.load.notice import NO_EFFECT, silenced
         from composer.load.project import load_tree
-        from composer.plan.problems import placed
 
         begun = now()
         loaded = load_tree(options)
@@ -248,20 +242,9 @@ class Context:
         desired, translated = cache.translated(loaded) or _translated(loaded, cache.last)
         files = {**loaded.inputs.files, **translated.files}
         variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *translated.variables)}
-        desired = placed(
-            desired,
-            translated.problems,
-            loaded.where,
-            refused=loaded.refused,
-            clashes=loaded.clashes,
-            warnings=effects(loaded.tree),
-        )
-        desired = structs.replace(desired, foreign=wishes(loaded.tree, frozenset(loaded.inputs.fetched)))
-        if NO_EFFECT in silenced(loaded.tree, loaded.environment):
-            desired = desired.quiet()
         entry = Entry(
             key=cache.key,
-            desired=desired,
+            desired=_annotated(desired, loaded, translated),
             written=begun,
             files=files,
             variables=variables,
@@ -370,6 +353,27 @@ def _translated(loaded: Loaded, last: Entry | None) -> tuple[Desired, Translated
         files={path: stamp(path) for path in inputs.files(project)},
         variables={name: loaded.environment.get(name) for name in inputs.variables(project)},
     )
+
+
+def _annotated(desired: Desired, loaded: Loaded, translated: Translated) -> Desired:
+    """The translation, with problems and warnings at their current positions in the files."""
+    from msgspec import structs
+
+    from composer.load.check.host_access import wishes
+    from composer.load.check.no_effect import effects
+    from composer.load.notice import NO_EFFECT, silenced
+    from composer.plan.problems import placed
+
+    desired = placed(
+        desired,
+        translated.problems,
+        loaded.where,
+        refused=loaded.refused,
+        clashes=loaded.clashes,
+        warnings=effects(loaded.tree),
+    )
+    desired = structs.replace(desired, foreign=wishes(loaded.tree, frozenset(loaded.inputs.fetched)))
+    return desired.quiet() if NO_EFFECT in silenced(loaded.tree, loaded.environment) else desired
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

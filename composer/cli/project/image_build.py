@@ -98,23 +98,14 @@ def _build(context: Context, spec: BuildSpec, name: str, *, quiet: bool) -> Imag
 
 def _spec(args: Args, environ: Mapping[str, str], stack: contextlib.ExitStack) -> BuildSpec:
     """`stack` keeps a context from stdin until the build is over. CommandError, UsageError."""
-    place = args.positional[0]
-    if place == "-" and args.file == "-":
-        raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
-    remote = "://" in place or place.startswith(("git@", "github.com/"))
-    if place != "-" and not remote and not os.path.isdir(place):
-        raise CommandError(f"unable to prepare context: path {place!r} not found")
-    folder = place if remote or place == "-" else os.path.abspath(place)
+    folder, dockerfile = _located(args)
     inline = sys.stdin.read() if args.file == "-" else None
-    dockerfile = args.file if inline is None and args.file else ""
-    if dockerfile and place != "-" and not remote and not dockerfile.startswith(("http://", "https://")):
-        dockerfile = os.path.relpath(os.path.abspath(dockerfile), folder)
     secrets = tuple(_secret(text) for text in args.secret)
     needed = {"SOURCE_DATE_EPOCH", "SSH_AUTH_SOCK", *(secret.environment for secret in secrets)}
     provenance, sbom = attestations.options(args)
     return BuildSpec(
         context=folder,
-        archive=_stdin(stack) if place == "-" else "",
+        archive=_stdin(stack) if folder == "-" else "",
         dockerfile=dockerfile or ("Dockerfile" if inline is None else "stdin"),
         dockerfile_inline=inline,
         args={**proxies(environ), **environment(args.build_arg, environ)},
@@ -141,6 +132,22 @@ def _spec(args: Args, environ: Mapping[str, str], stack: contextlib.ExitStack) -
         ssh=tuple(args.ssh),
         environ={name: environ[name] for name in sorted(needed) if name in environ},
     )
+
+
+def _located(args: Args) -> tuple[str, str]:
+    """The context (a directory, URL or "-"), and the Dockerfile relative to it or "". CommandError, UsageError."""
+    place = args.positional[0]
+    if place == "-" and args.file == "-":
+        raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
+    dockerfile = args.file if args.file != "-" else ""
+    if place == "-" or "://" in place or place.startswith(("git@", "github.com/")):
+        return place, dockerfile
+    if not os.path.isdir(place):
+        raise CommandError(f"unable to prepare context: path {place!r} not found")
+    folder = os.path.abspath(place)
+    if dockerfile and not dockerfile.startswith(("http://", "https://")):
+        dockerfile = os.path.relpath(os.path.abspath(dockerfile), folder)
+    return folder, dockerfile
 
 
 def _stdin(stack: contextlib.ExitStack) -> str:

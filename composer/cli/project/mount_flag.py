@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from typing import Any
 
 from composer.cli.errors import UsageError
@@ -72,16 +73,17 @@ def _option(found: dict[str, Any], field: str, key: str, value: str) -> None:
         config = volume.setdefault("DriverConfig", {})
         config.setdefault("Options", {}).update([value.partition("=")[::2]])
     elif key == "tmpfs-size":
-        try:
-            tmpfs["SizeBytes"] = quantities.size(value)
-        except ValueError:
-            raise UsageError(f"invalid value for tmpfs-size: {value}") from None
+        tmpfs["SizeBytes"] = _number(key, value, quantities.size)
     elif key == "tmpfs-mode":
-        try:
-            tmpfs["Mode"] = int(value, 8)
-        except ValueError:
-            raise UsageError(f"invalid value for tmpfs-mode: {value}") from None
+        tmpfs["Mode"] = _number(key, value, lambda octal: int(octal, 8))
     else:
         raise UsageError(f"unexpected key '{key}' in '{field}'" if "=" in field else f"invalid field '{field}'")
     named = (("BindOptions", bind), ("VolumeOptions", volume), ("TmpfsOptions", tmpfs), ("ImageOptions", image))
     found |= {name: options for name, options in named if options}
+
+
+def _number(key: str, value: str, parse: Callable[[str], int]) -> int:
+    try:
+        return parse(value)
+    except ValueError:
+        raise UsageError(f"invalid value for {key}: {value}") from None

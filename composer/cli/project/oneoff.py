@@ -52,7 +52,6 @@ def oneoff_spec(
     if args.workdir and not args.workdir.startswith("/"):
         raise UsageError(f'the working directory "{args.workdir}" is invalid: it needs to be an absolute path')
     slug = secrets.token_hex(6)
-    command = tuple(args.positional[1:])
     changes: dict[str, object] = {
         "name": args.name or f"{project}-{service}-run-{slug}",
         "labels": {**base.labels, **_labels(args.label), ONEOFF: "True", SLUG: slug, NUMBER: "1"},
@@ -69,16 +68,22 @@ def oneoff_spec(
     if not args.use_aliases:
         changes["networks"] = tuple(msgspec.structs.replace(network, aliases=(), ipv4_address="", ipv6_address="",
                                                             mac_address="") for network in base.networks)  # fmt: skip
+    return msgspec.structs.replace(base, **changes, **_program(args))
+
+
+def _program(args: Args) -> dict[str, object]:
+    """What the flags and arguments change of the program."""
+    changes: dict[str, object] = {}
+    command = tuple(args.positional[1:])
     if "entrypoint" in args.given:
         changes["entrypoint"] = tuple(shlex.split(args.entrypoint))
-        changes["command"] = command
-    elif command:
+    if "entrypoint" in args.given or command:
         changes["command"] = command
     if args.user:
         changes["user"] = args.user
     if args.workdir:
         changes["working_dir"] = args.workdir
-    return msgspec.structs.replace(base, **changes)
+    return changes
 
 
 def _labels(pairs: Sequence[str]) -> dict[str, str]:

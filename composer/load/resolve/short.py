@@ -116,17 +116,13 @@ def volume(text: str) -> dict[str, Any]:
     if len(text) <= 2:
         return {"type": "volume", "target": text}
     parts = _volume_parts(text)
-    found: dict[str, Any] = {}
-    source, target, options = "", parts[0], ""
     if len(parts) > 3:
         raise ShortFormError(f"invalid spec: {text}: too many colons")
-    if len(parts) > 1:
-        source, target = parts[0], parts[1]
-        options = parts[2] if len(parts) > 2 else ""
+    source, target = parts[:2] if len(parts) > 1 else ("", parts[0])
+    options = parts[2] if len(parts) > 2 else ""
     bind: dict[str, Any] = {}
     nocopy = False
-    if source:
-        found["source"] = source
+    found: dict[str, Any] = {"source": source} if source else {}
     found["target"] = target
     for option in options.split(",") if options else ():
         if option == "ro":

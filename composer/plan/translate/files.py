@@ -78,11 +78,7 @@ def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Moun
         return None
     content = None if config.file else inline(scope.project, config)
     if not config.file and content is None:
-        if config.environment:
-            why = f"environment variable {config.environment!r} required by {word} {reference.source!r} is not set"
-        else:
-            why = f"the {word} {reference.source!r} has neither file nor environment nor content"
-        scope.refuse(path, why)
+        scope.refuse(path, _why_empty(config, f"{word} {reference.source!r}"))
         return None
     return Mount(
         type="file",
@@ -94,6 +90,12 @@ def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Moun
         mode=reference.mode,
         read_only=True,
     )
+
+
+def _why_empty(config: Config, name: str) -> str:
+    if config.environment:
+        return f"environment variable {config.environment!r} required by {name} is not set"
+    return f"the {name} has neither file nor environment nor content"
 
 
 def _id(scope: Scope, path: tuple[str | int, ...], text: str | None) -> int:

@@ -37,27 +37,7 @@ def service(scope: Scope) -> DesiredService:
     check_names(scope)
     hash_, summary = digest(scope)
     needed = dependencies(scope)
-    container = ContainerSpec(
-        name="",
-        image="",
-        image_ref=scope.image,
-        labels=container_labels(scope, hash_, needed),
-        networks=attachments(scope),
-        links=links(scope),
-        ports=ports(scope),
-        expose=expose(scope),
-        mounts=mounts(scope),
-        volumes_from=volumes_from(scope),
-        devices=devices(scope),
-        device_requests=device_requests(scope),
-        resources=resources(scope),
-        healthcheck=healthcheck(scope),
-        restart=restart(scope),
-        logging=logging(scope),
-        **process(scope),
-        **namespaces(scope),
-        **security(scope),
-    )
+    container = _container(scope, container_labels(scope, hash_, needed))
     return DesiredService(
         name=scope.name,
         hash=hash_,
@@ -76,6 +56,30 @@ def service(scope: Scope) -> DesiredService:
         pre_stop=hooks(scope, "pre_stop", wanted.pre_stop),
         attach=wanted.attach is not False,
         summary=summary,
+    )
+
+
+def _container(scope: Scope, labels: dict[str, str]) -> ContainerSpec:
+    return ContainerSpec(
+        name="",
+        image="",
+        image_ref=scope.image,
+        labels=labels,
+        networks=attachments(scope),
+        links=links(scope),
+        ports=ports(scope),
+        expose=expose(scope),
+        mounts=mounts(scope),
+        volumes_from=volumes_from(scope),
+        devices=devices(scope),
+        device_requests=device_requests(scope),
+        resources=resources(scope),
+        healthcheck=healthcheck(scope),
+        restart=restart(scope),
+        logging=logging(scope),
+        **process(scope),
+        **namespaces(scope),
+        **security(scope),
     )
 
 
