@@ -53,11 +53,17 @@ class _Lifecycle:
         return self.plan
 
     def _chosen(self) -> list[ContainerRecord]:
-        """The containers to act on. Without names these are the containers of enabled services, without orphans."""
+        """The containers to act on."""
         if self.options.containers:
             return [c for c in self.snapshot.containers if c.id in self.options.containers]
-        names = set(self.options.services) or (set(self.desired.services) if self.desired else None)
-        return self._of(names)
+        return self._of(self._names())
+
+    def _names(self) -> set[str] | None:
+        """The services to act on, None for all containers. Unless the options say otherwise these are the enabled
+        services, without orphans."""
+        if self.options.services:
+            return set(self.options.services)
+        return None if self.options.whole or self.desired is None else set(self.desired.services)
 
     def _of(self, names: set[str] | None, *, oneoff: bool = False) -> list[ContainerRecord]:
         """The containers of these services (None: all), by service and number."""
@@ -266,7 +272,7 @@ class _Lifecycle:
     def _kill(self) -> None:
         """Kill the containers, including one-off containers. As with docker compose, --remove-orphans also kills orphans, and
         removes none."""
-        names = set(self.options.services) or (set(self.desired.services) if self.desired else None)
+        names = self._names()
         if self.options.remove_orphans and not self.options.services:
             names = None
         records = self._chosen() if self.options.containers else self._of(names, oneoff=True)

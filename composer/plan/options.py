@@ -28,6 +28,9 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Services whose containers start only after the command has attached to them."""
     wait: bool = False
     wait_timeout: float = 0.0
+    # start, stop, restart, kill, pause, unpause, rm
+    whole: bool = False
+    """Without `services`, all containers of the project: also those of disabled services, and orphans."""
     # down, stop, restart, kill, rm
     volumes: bool = False
     timeout: float | None = None

@@ -33,8 +33,8 @@ def run(context: Context, args: Args) -> int:
         return change(context, "rm", services=args.positional, stop=True, volumes=args.volumes, force=True)
     if args.stop:
         change(context, "stop", services=args.positional)
-    desired = context.desired_or_none
-    services = args.positional or (list(desired.services) if desired else ())  # orphans are left alone
+    desired = None if context.whole_project else context.desired_or_none
+    services = args.positional or (list(desired.services) if desired else ())
     stopped = [r for r in select(context.containers(), services) if r.state.status.can_remove]
     if not stopped:
         print("No stopped containers", file=context.stderr)

@@ -141,6 +141,8 @@ def options_of(context: Context, action: str, services: Sequence[str], **options
         options.setdefault("ignore_orphans", settings.is_true("COMPOSE_IGNORE_ORPHANS"))
     if action in ("up", "create", "run", "down", "kill"):
         options["remove_orphans"] = settings.remove_orphans(bool(options.get("remove_orphans")))
+    if action == "start" or action in BY_NAME:
+        options["whole"] = context.whole_project
     if action == "up" and options["ignore_orphans"] and options["remove_orphans"]:
         raise UsageError("cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans")
     if action in ("up", "create", "run"):

@@ -211,6 +211,12 @@ class Context:
             project_name(self.load_options())  # without a name, this raises the same error
             return None
 
+    @property
+    def whole_project(self) -> bool:
+        """Whether commands without services act on all containers, and not on those of the enabled services: -p without
+        -f, as in docker compose."""
+        return bool(self.options.project_name) and not self.options.file
+
     def _has_name(self) -> bool:
         return bool(self.options.project_name or self.environ.get("COMPOSE_PROJECT_NAME"))
 
