@@ -81,6 +81,7 @@ def run(context: Context, args: Args) -> int:
     policy = check_policy(args.pull)
     others = [one for one in desired.selected([name], dependencies=not args.no_deps) if one != name]
     check_trust(context, desired, [*others, name], agreed=args.yes)
+    context.build_log = context.stderr  # stdout is the program's
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))

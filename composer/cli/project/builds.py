@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def build_all(
         for service, spec in builds
     }
     uses = {name: _uses(spec, waiting) - {name} for name, (_, spec) in waiting.items()}
-    with context.progress("build", quiet=quiet) as progress:
+    with context.progress("build", quiet=quiet, log=context.build_log or sys.stdout) as progress:
         while waiting:
             ready = {name: pair for name, pair in waiting.items() if not uses[name] & waiting.keys()}
             ready = ready or dict([next(iter(waiting.items()))])

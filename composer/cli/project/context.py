@@ -46,6 +46,8 @@ class Context:
         self.options, self.dry_run, self._open_engine = options, dry_run, open_engine
         self.environ = os.environ if environ is None else environ
         self.stderr = stderr or sys.stderr
+        self.build_log: TextIO | None = None
+        """Where the plain lines of builds go; None for stdout, as in docker compose."""
         self.early_fork = early_fork
         self._images: dict[str, ImageConfig | None] = {}
         self._warned: set[str] = set()
@@ -84,12 +86,12 @@ class Context:
     def ansi(self) -> str:
         return self.settings.ansi
 
-    def progress(self, title: str = "Running", *, quiet: bool = False) -> Progress:
+    def progress(self, title: str = "Running", *, quiet: bool = False, log: TextIO | None = None) -> Progress:
         from composer.cli.render.progress_mode import progress_for
 
         mode = "quiet" if quiet else self.settings.progress(build=title == "Building")
         stream = sys.stdout if self.settings.is_true("COMPOSE_STATUS_STDOUT", project=False) else self.stderr
-        return progress_for(mode, self.ansi, stream, self.environ, dry_run=self.dry_run, title=title)
+        return progress_for(mode, self.ansi, stream, self.environ, dry_run=self.dry_run, title=title, log=log)
 
     def load_options(self) -> LoadOptions:
         options = self._load_options()

@@ -130,6 +130,7 @@ def registered_or_declared(context: Context, name: str) -> Listed:
 
         part = part_for(job.desired, job.name)
         check_trust(context, job.desired, part.order, agreed=False)
+        context.build_log = context.stderr  # stdout is the command's result
         ensure_images(context, part, list(part.order), Images())
     elif job.definition is None:
         raise CommandError(f"job {job.full_name} is not registered")

@@ -56,18 +56,12 @@ class Progress:
         pass
 
 
-class _Written(Progress):
-    """Writes events as they arrive."""
+class PlainProgress(Progress):
+    """`log` gets the lines of builds (None: `stream` does)."""
 
-    def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
-        if "line" in event:
-            self.note(f"{prefix}{event['line']}")
-
-
-class PlainProgress(_Written):
-    def __init__(self, stream: TextIO, *, prefix: str = "") -> None:
+    def __init__(self, stream: TextIO, *, prefix: str = "", log: TextIO | None = None) -> None:
         super().__init__(stream)
-        self._prefix = prefix
+        self._prefix, self._log = prefix, log or stream
         self._last: dict[str, str] = {}
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
@@ -76,12 +70,20 @@ class PlainProgress(_Written):
             self._last[step] = line
             self.note(line)
 
+    def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
+        if "line" in event:
+            _write(self._log, f"{prefix}{event['line']}")
+
     def note(self, line: str) -> None:
-        self.stream.write(uncoloured(line) + "\n")
-        self.stream.flush()
+        _write(self.stream, line)
 
 
-class JsonProgress(_Written):
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(uncoloured(line) + "\n")
+    stream.flush()
+
+
+class JsonProgress(Progress):
     def __init__(self, stream: TextIO, *, dry_run: bool = False) -> None:
         super().__init__(stream)
         self._dry_run = dry_run
@@ -96,6 +98,10 @@ class JsonProgress(_Written):
         percent = min(100 * current // total, 100) if total > 0 else 0
         sizes = {name: value for name, value in (("current", current), ("total", total), ("percent", percent)) if value}
         self._write({"id": part, "parent_id": step, "status": State.WORKING.value, **sizes})
+
+    def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
+        if "line" in event:
+            self.note(f"{prefix}{event['line']}")
 
     def note(self, line: str) -> None:
         warning = line.removeprefix("warning: ")

@@ -85,7 +85,8 @@ class Menu:
         keys = threading.Thread(target=self._keys, args=(fd, read), daemon=True)
         again = signal.signal(signal.SIGCONT, lambda *_: self._continue(fd, before))
         try:
-            self._context.stderr = Guarded(self.over(raw(stderr)))
+            above: Any = Guarded(self.over(raw(stderr)))
+            self._context.stderr = self._context.build_log = above
             self._context.options.progress = progress or "plain"
             _one_by_one(fd, before)
             self._shown = True
@@ -103,6 +104,7 @@ class Menu:
             with suppress(termios.error):  # the terminal may be closed
                 termios.tcsetattr(fd, termios.TCSADRAIN, before)
             self._context.stderr, self._context.options.progress = stderr, progress
+            self._context.build_log = None
 
     def hide(self) -> None:
         """Hide the menu."""

@@ -1,5 +1,6 @@
 """`run`: a new container, after the dependencies of its service; its output, input and exit code are ours."""
 
+import json
 import os
 import pty
 import signal
@@ -69,6 +70,17 @@ def test_detached_it_removes_itself(composer):
     deadline = time.monotonic() + 20
     while container in composer("ps", "-a", "--format", "json").out:
         assert time.monotonic() < deadline
+
+
+def test_a_build_is_logged_on_stdout_but_by_run_on_stderr(composer):
+    inline = "FROM busybox\nRUN echo built-here > /f\n"
+    project = json.dumps({"services": {"made": {"build": {"dockerfile_inline": inline}, "command": ["cat", "/f"]}}})
+    assert "RUN echo built-here" in composer("-f", "-", "build", stdin=project).out
+    (composer.folder / "made.yaml").write_text(project)
+    done = composer("-f", "made.yaml", "run", "--rm", "-T", "--build", "made")
+    assert done.out == "built-here\n"
+    assert "RUN echo built-here" in done.err
+    composer("-f", "made.yaml", "down", "--rmi", "local")
 
 
 def test_detached_its_stdin_stays_open_unless_told_otherwise(composer):
