@@ -471,7 +471,9 @@ class Executor:
             if not operation.required:
                 raise Warned(gate_errors.optional(reason, operation.service_name)) from None
             record = self.context.changes.record(container_id)
-            raise gate_errors.explained(reason, record, self.context.monitor.check(record), self.context.tail) from None
+            raise gate_errors.explained(
+                reason, operation, record, self.context.monitor.check(record), self.context.tail
+            ) from None
 
     async def _run_job(self, operation: RunJob) -> None:
         from composer.run.jobs import dependency

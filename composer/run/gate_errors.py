@@ -45,9 +45,10 @@ def timed_out(wait: Wait, record: ContainerRecord) -> GateFailed:
     return GateFailed(f"application not healthy after {wait.timeout:g}s: container {wait.name} is {now}")
 
 
-def explained(reason: Never, record: ContainerRecord, check: Check | None, tail: Tail) -> GateFailed:
+def explained(reason: Never, wait: Wait, record: ContainerRecord, check: Check | None, tail: Tail) -> GateFailed:
     """The reason with the last probe and the last lines of the log."""
-    lines = [str(reason) if "didn't complete" in str(reason) else f"dependency failed to start: {reason}"]
+    whole = wait.cause == WAIT or "didn't complete" in str(reason)
+    lines = [str(reason) if whole else f"dependency failed to start: {reason}"]
     health = record.state.health
     if check is not None and health is not None and health.log and record.state.status is Status.RUNNING:
         probe = health.log[-1]

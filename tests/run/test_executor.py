@@ -212,6 +212,19 @@ def test_a_gate_without_a_healthcheck_names_an_early_end_first(code):
     assert project.messages()[0] == f"dependency failed to start: container p-a-1 {reason}"
 
 
+def test_a_wait_for_a_container_that_ends():
+    """It is nobody's dependency."""
+    project = Project(service("a", healthcheck=Healthcheck(test=("CMD", "x"), interval=1000.0)))
+    project.changes.probes["p-a-1"] = [1]
+
+    async def during():
+        await asyncio.sleep(0.5)
+        project.changes.end(project.changes.named("p-a-1").id, 3)
+
+    run(lambda: project.act("up", during=during, wait=True))
+    assert project.messages()[0].startswith("container p-a-1 exited (3)")
+
+
 def test_a_wait_with_a_time_limit():
     check = Healthcheck(test=("CMD", "x"), interval=1000.0)
     project = Project(service("a", healthcheck=check))

@@ -161,6 +161,7 @@ def test_a_build_in_plain_lines() -> None:
     progress = progress_for("plain", "auto", stream, {})
     progress.build("Image a", event(1, "[1/1] RUN x", "output", "out"), prefix="web ")
     progress_for("quiet", "auto", stream, {}).build("Image a", event(1, "x", "done"))
+    assert stream.getvalue() == "web #1 output out\n"
 
 
 def test_lines_of_builds_may_go_elsewhere():
@@ -169,7 +170,6 @@ def test_lines_of_builds_may_go_elsewhere():
     progress.update("Image a", "Building")
     progress.build("Image a", {"line": "#1 DONE 0.0s"}, prefix="web ")
     assert (stream.getvalue(), log.getvalue()) == (" Image a Building\n", "web #1 DONE 0.0s\n")
-    assert stream.getvalue() == "web #1 output out\n"
 
 
 def test_transfers_are_summed(terminal: Terminal) -> None:
