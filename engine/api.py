@@ -285,6 +285,11 @@ class Engine:
                 annotations=annotations, warn=warn, insecure=insecure,
             )  # fmt: skip
 
+    def stored_credentials(self) -> dict[str, Credentials]:
+        from engine.registry.credentials import stored
+
+        return stored()
+
     def login(self, registry: str, username: str, password: str) -> str:
         from engine.registry.login import login
 

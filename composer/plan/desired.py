@@ -93,6 +93,8 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider: Provider | None = None
     models: tuple[DesiredModel, ...] = ()
     attach: bool = True
+    api_socket: bool = False
+    """The containers can use the Docker API of this machine, with the user's credentials."""
     refused: tuple[str, ...] = ()
     """The settings of this service that are not supported, one line each with its position; see refusal.py."""
     clashes: dict[str, str] = {}
@@ -104,6 +106,11 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def wanted_image(self) -> str:
         """The image's name, with the platform if the service sets one: the key in `Snapshot.images`."""
         return for_platform(self.image, self.platform) if self.image else ""
+
+    @property
+    def needs_programs(self) -> bool:
+        """Whether other programs than the engine's must do something before its containers are created."""
+        return self.provider is not None or bool(self.models) or self.api_socket
 
     @property
     def mounted_images(self) -> tuple[str, ...]:

@@ -200,6 +200,10 @@ class Images(Protocol):
         them."""
         ...
 
+    def stored_credentials(self) -> dict[str, Credentials]:
+        """All stored credentials, by the registries' keys in the client's configuration. RegistryError."""
+        ...
+
     def login(self, registry: str, username: str, password: str) -> str:
         """Try credentials at a registry (host[:port], "" for Docker Hub) and store them; returns where. RegistryError."""
         ...

@@ -79,6 +79,23 @@ def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials 
     return None
 
 
+def stored(environ: Mapping[str, str] = os.environ) -> dict[str, Credentials]:
+    """All stored credentials, by their keys in `auths`. Raises RegistryError for an unreadable file or a failing helper."""
+    path = place(environ)
+    config = read(path)
+    helpers, auths = (_table(config.get(name), path, name) for name in ("credHelpers", "auths"))
+    found = {key: _decode(entry, path, key) for key, entry in auths.items()}
+    if store := config.get("credsStore"):
+        listed = run_helper(str(store), "list", "", "the list of its keys")
+        try:
+            keys = list(json.loads(listed or b"{}"))
+        except ValueError as error:
+            raise RegistryError(f"the credential helper docker-credential-{store} returned a malformed list") from error
+        found |= {key: _ask(str(store), key) for key in keys}
+    found |= {key: _ask(str(helper), key) for key, helper in helpers.items() if helper}
+    return {key: credentials for key, credentials in found.items() if credentials is not None}
+
+
 def _table(found: object, path: str, name: str) -> dict[str, Any]:
     if found is None:
         return {}

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from engine.errors import RegistryError
-from engine.registry.credentials import find
+from engine.registry.credentials import find, stored
 from engine.spec.credentials import Credentials
 
 
@@ -106,3 +106,17 @@ def test_malformed_files_are_named(environ, config):
 def test_an_exact_key_comes_first(environ):
     write(environ, {"auths": {"https://ghcr.io/v1/": {"auth": auth("a:b")}, "ghcr.io": {"auth": auth("c:d")}}})
     assert find("ghcr.io", environ) == Credentials("c", "d")
+
+
+def test_all_that_is_stored(environ):
+    helper(
+        environ,
+        "store",
+        """case $1 in list) echo '{"a.example": "u"}';; get) echo '{"Username": "u", "Secret": "s"}';; esac""",
+    )
+    config = {"auths": {"b.example": {"auth": auth("v:t")}, "c.example": {}}, "credsStore": "store"}
+    write(environ, config)
+    assert stored(environ) == {
+        "a.example": Credentials("u", "s"),
+        "b.example": Credentials("v", "t"),
+    }

@@ -85,7 +85,7 @@ def run(context: Context, args: Args) -> int:
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))
-    if any(one.provider is not None or one.models for one in desired.services.values()):
+    if any(one.needs_programs for one in desired.every()):
         from composer.cli.project.external_programs import supplied
 
         desired = supplied(context, desired, [*others, name])

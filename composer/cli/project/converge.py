@@ -120,7 +120,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
         from composer.cli.project.trust import check_trust
 
         check_trust(context, desired, (*names, *jobs), agreed=wanted.recreate_volumes)
-    external = any(one.provider is not None or one.models for one in desired.services.values())
+    external = any(one.needs_programs for one in desired.every())
     if external:
         from composer.cli.project.external_programs import supplied, to_build
 

@@ -44,6 +44,10 @@ def supplied(
 
         desired = kept(context, desired, called=names if provided else ())
         desired = provide(context, desired, names, built=built) if provided else desired
+    if any(one.api_socket for one in desired.every()):
+        from composer.cli.project.api_socket import with_socket
+
+        desired = with_socket(context, desired, names)
     if any(desired.services[name].models for name in names):
         from composer.cli.project.models import serve
 

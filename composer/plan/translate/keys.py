@@ -29,7 +29,6 @@ REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
     (*_SERVICE, "runtime"): (("", "runc", "io.containerd.runc.v2"), "composer has a single runtime of its own"),
     (*_SERVICE, "storage_opt"): ((), "is not supported: the overlay file system here has no quotas"),
-    (*_SERVICE, "use_api_socket"): ((False,), "containers cannot use the Docker API"),
     (*_BUILD, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
     ("configs", "*", "driver"): (("",), "composer has no store of configs; use file, environment or content"),
     ("configs", "*", "template_driver"): (("",), "templates of configs are not supported"),

@@ -55,6 +55,7 @@ def service(scope: Scope) -> DesiredService:
         post_start=hooks(scope, "post_start", wanted.post_start),
         pre_stop=hooks(scope, "pre_stop", wanted.pre_stop),
         attach=wanted.attach is not False,
+        api_socket=wanted.use_api_socket,
         summary=summary,
     )
 
