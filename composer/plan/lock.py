@@ -13,13 +13,17 @@ The file pins everything that a project fetches to the digest or commit at the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 from composer.plan.desired import Desired, DesiredService
 from engine.image.reference import is_id, parse
 from engine.spec.container import ContainerSpec
 
+Digest = Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+Pin = Annotated[str, Meta(pattern=r"\A(sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64})\Z")]
+"""A digest, or a commit."""
 NAME = "composer.lock"
 VERSION = 1
 
@@ -28,9 +32,9 @@ class Lock(Struct, kw_only=True, forbid_unknown_fields=True):
     """The file's content, with image names as the user writes them."""
 
     version: int = VERSION
-    images: dict[str, str] = {}
-    local_images: dict[str, str] = {}
-    files: dict[str, str] = {}
+    images: dict[str, Digest] = {}
+    local_images: dict[str, Digest] = {}
+    files: dict[str, Pin] = {}
 
     @classmethod
     def of(cls, pins: Mapping[str, str]) -> Lock:

@@ -160,7 +160,9 @@ def _signer(images: ImageStore, rule: Rule, reference: Reference, digests: Seque
 
 
 def signer_of(rule: Rule, reference: Reference, found: Mapping[str, Sequence[Signature]]) -> str:
-    """The signer of one of the digests. Raises ImageRefused with the reason for each signature."""
+    """The signer of one of the digests. Raises ImageRefused with the reason for each signature, InvalidSpec for a key that
+    cannot be read."""
+    from engine.trust import keys
     from engine.trust.certificates import UntrustedError
     from engine.trust.verify import signer
 
@@ -171,5 +173,8 @@ def signer_of(rule: Rule, reference: Reference, found: Mapping[str, Sequence[Sig
                 return signer(signature, digest, rule)
             except UntrustedError as error:
                 reasons.append(f"the signature {error}")
+    if not reasons:
+        for key in rule.keys:
+            keys.load(key)  # a key that is missing is worse than a missing signature
     why = "\n  ".join(["", *dict.fromkeys(reasons)]) if reasons else " it is not signed"
     raise ImageRefused(f"image {reference.familiar} ({next(iter(found))}) is refused by {rule.place}:{why}")

@@ -65,15 +65,16 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=T
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rules of one file; the first that matches an image applies."""
+    """The rules of one file; the first that matches an image applies. `place` names the default."""
 
     default: str = ACCEPT
     rule: tuple[Rule, ...] = ()
+    place: str = ""
 
     def of(self, reference: Reference) -> Rule:
         """The rule for an image."""
         found = (rule for rule in self.rule if rule.covers(reference))
-        return next(found, Rule(images=(), require=self.default, place="default"))
+        return next(found, Rule(images=(), require=self.default, place=self.place))
 
 
 def policies(environ: Mapping[str, str] = os.environ) -> list[Policy]:
@@ -88,7 +89,9 @@ def policies(environ: Mapping[str, str] = os.environ) -> list[Policy]:
             if path == environ.get("COMPOSER_POLICY"):
                 raise InvalidSpec(f"COMPOSER_POLICY names {path}, which does not exist") from None
             continue
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise InvalidSpec(f"cannot read the policy {path}: {error.strerror}") from error
+        except ValueError as error:
             raise InvalidSpec(f"cannot read the policy {path}: {error}") from error
         found.append(parse(text, path))
     return found
@@ -105,7 +108,7 @@ def parse(text: str, path: str) -> Policy:
     if policy.default not in (ACCEPT, REJECT):
         raise InvalidSpec(f"{path}: default must be accept or reject, not {policy.default!r}")
     rules = tuple(_checked(rule, number, path) for number, rule in enumerate(policy.rule, 1))
-    return structs.replace(policy, rule=rules)
+    return structs.replace(policy, rule=rules, place=f"the default of {path}")
 
 
 def signature_rule(keys: Sequence[str], subject: str, issuer: str, trusted_root: str) -> Rule:

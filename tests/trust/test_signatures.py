@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from engine import registry
-from engine.errors import ImageRefused
+from engine.errors import ImageRefused, InvalidSpec
 from engine.image import gc
 from engine.trust import gate
 from engine.trust.policy import signature_rule
@@ -74,6 +74,12 @@ def test_unsigned(image, other_images):
     text = refused(image[0], other_images)
     assert text.startswith(f"image {image[0]} ({image[1]}) is refused by ")
     assert text.endswith("policy.toml, rule 1: it is not signed")
+
+
+def test_a_missing_key_is_named(image, other_images, policy, tmp_path):
+    policy('[[rule]]\nimages = ["localhost:5005/**"]\nrequire = "signature"\nkeys = ["lost.pub"]\n')
+    with pytest.raises(InvalidSpec, match=f"cannot read the key {tmp_path}/lost.pub: No such file or directory"):
+        registry.pull(image[0], images=other_images)
 
 
 @pytest.mark.usefixtures("keyed")
@@ -219,7 +225,7 @@ def test_digests(image, images, other_images, policy):
     with pytest.raises(ImageRefused, match="the rule lists sha256:0000"):
         gate.admit(other_images, name)
     policy('default = "reject"\n')
-    with pytest.raises(ImageRefused, match=r"is refused by default"):
+    with pytest.raises(ImageRefused, match=r"is refused by the default of .*"):
         gate.admit(other_images, name)
 
 

@@ -10,6 +10,7 @@ daily, weekly, every_<duration>     pull when the last pull is older than that
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from composer.run.port import Engine
     from engine.spec.image import BuildSpec, ImageRecord
 
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
 AGES = {"daily": 86400.0, "weekly": 7 * 86400.0}
 
 
@@ -183,6 +185,14 @@ def _pull(
     context: Context, service: DesiredService, progress: Progress, step: str, buildable: list[str], *, quiet: bool
 ) -> Task:
     def work(engine: Engine) -> None:
+        if _ID.fullmatch(service.image):
+            if engine.image(service.image) is None:
+                raise CommandError(
+                    f"service {service.name}: cannot pull {service.image}: no registry has an image by its id\n"
+                    "Build or load it; if composer.lock names it, run `composer lock` then."
+                )
+            progress.update(step, "Skipped Image is already present locally", State.DONE)
+            return
         progress.update(step, "Pulling")
         if not context.dry_run:
             try:

@@ -130,9 +130,18 @@ def test_an_image_that_only_this_machine_has_is_locked_by_its_id(composer):
     composer("lock")
     lock = lock_of(composer)
     assert lock["images"] == {} and lock["local_images"].keys() == {"busybox:latest"}
+    assert "Skipped Image is already present locally" in composer("pull", "--locked").err
     composer("up", "-d", "--locked")
     assert composer.ps()["web"][0]["State"] == "running"
     composer("down")
+    lock["local_images"]["busybox:latest"] = absent = "sha256:" + "0" * 64
+    composer.write({"composer.lock": json.dumps(lock)})
+    done = composer("up", "-d", "--locked", code=1)
+    assert f"service web: cannot pull {absent}: no registry has an image by its id" in done.err
+    for wrong in ("other/image:1", "sha256:0", f"{absent}\n"):
+        lock["local_images"]["busybox:latest"] = wrong
+        composer.write({"composer.lock": json.dumps(lock)})
+        assert "composer.lock: Expected `str` matching regex" in composer("up", "--locked", code=1).err
 
 
 def test_builds_fetch_only_what_is_locked(composer, publish, website):

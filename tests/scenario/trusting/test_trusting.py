@@ -92,7 +92,7 @@ def test_a_pinned_digest_and_the_lock(composer, image):
     composer("up", "-d", "--locked")
     assert composer.ps()["web"][0]["State"] == "running"
     composer.write(compose="services: {web: {image: busybox, command: 'true'}}\n")
-    assert "image busybox:latest is refused by default" in composer("up", "-d", code=1).err
+    assert "image busybox:latest is refused by the default of /" in composer("up", "-d", code=1).err
     composer("down")
 
 
