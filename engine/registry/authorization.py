@@ -4,6 +4,7 @@ registry names (distribution project, spec/auth/token.md and oauth.md)."""
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import urllib.parse
@@ -77,7 +78,9 @@ class Authorization:
             self._responses.expect(response, (200,), f"login for {self._reference.name}")
             try:
                 answer = json.loads(self._responses.read(response, 1 << 20))
-                token = answer.get("token") or answer["access_token"]
+                token = str(answer.get("token") or answer["access_token"])
+                if not re.fullmatch(r"[!-~]+", token):
+                    raise ValueError("not a token (RFC 6750, 2.1)")
                 seconds = float(answer.get("expires_in") or 60)
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise RegistryError(f"{parts.netloc} returned no token for {self._reference.name}") from error

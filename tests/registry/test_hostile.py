@@ -385,6 +385,13 @@ def test_a_refused_token(token_server, images):
     pull_fails(images, token_server["host"], RegistryError, "denied")
 
 
+@pytest.mark.parametrize("token", ["a\r\nHost: other", "a b", "\u00e9", "\0"])
+def test_a_token_that_is_no_header(token_server, images, token):
+    token_server["token"] = token
+    with pytest.raises(RegistryError, match="returned no token for "):
+        registry.pull(f"{token_server['host']}/app:1", images=images)
+
+
 def test_a_realm_that_is_not_https_gets_no_password(serve, handler, images, monkeypatch, tmp_path):
     """It may use http only for registries on this machine."""
     from engine.image.reference import parse
