@@ -61,7 +61,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/containers/{id}/rename", "lifecycle.rename"),
     ("POST", "/containers/{id}/wait", "lifecycle.wait"),
     ("POST", "/containers/{id}/update", "update.update"),
-    ("DELETE", "/containers/{id}", "lifecycle.remove"),
+    ("DELETE", "/containers/{id:path}", "lifecycle.remove"),
     ("POST", "/containers/prune", "lifecycle.prune"),
     ("GET", "/images/json", "images.listing"),
     ("POST", "/images/create", "image_transfer.create"),

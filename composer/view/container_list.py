@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
 
 FILTERS = (
-    "ancestor", "annotation", "before", "expose", "exited", "health", "id", "is-task", "label", "name", "network",
-    "publish", "since", "status", "volume",
+    "ancestor", "annotation", "before", "expose", "exited", "health", "id", "is-task", "isolation", "label", "name",
+    "network", "publish", "since", "status", "volume",
 )  # fmt: skip
 STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 HEALTH = ("none", "starting", "healthy", "unhealthy")
@@ -125,8 +125,8 @@ def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bo
             and filters.any("exited", lambda value: _exited(record) and int(value) == state.exit_code)
             and filters.any("network", lambda value: bool({value, _network(known, value)} & attached))
             and filters.any("volume", lambda value: value in places or value.rstrip("/") in places)
-            and filters.any("publish", lambda value: _has_port(_bound(record), value))
-            and filters.any("expose", lambda value: _has_port({*_exposed(record), *_bound(record)}, value))
+            and filters.any("publish", lambda value: _has_port(_bound(record), value, "publish"))
+            and filters.any("expose", lambda value: _has_port({*_exposed(record), *_bound(record)}, value, "expose"))
             and (not filters.get("ancestor") or spec.image in ancestors)
             and filters.labels(spec.labels)
             and filters.labels(spec.annotations, "annotation")
@@ -178,14 +178,17 @@ def _exposed(record: ContainerRecord) -> set[tuple[int, str]]:
     return rows
 
 
-def _has_port(ports: set[tuple[int, str]], wanted: str) -> bool:
+def _has_port(ports: set[tuple[int, str]], wanted: str, name: str) -> bool:
     """`80`, `80/udp`, `8000-8010/tcp`. Refusal."""
     text, _, protocol = wanted.partition("/")
     first, _, last = text.partition("-")
     try:
         low, high = int(first), int(last or first)
     except ValueError:
-        raise Refusal(f"invalid filter: {wanted}") from None
+        shown = next((part for part in (first, last) if part and not part.isdigit()), text)
+        raise Refusal(
+            f'error while looking up for {name} {wanted}: strconv.ParseUint: parsing "{shown}": invalid syntax'
+        ) from None
     return any(low <= port <= high and kind == (protocol or "tcp") for port, kind in ports)
 
 

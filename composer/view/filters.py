@@ -82,7 +82,8 @@ class Filters:
         try:
             return min((moment(text) or 0.0 for text in self.get(name)), default=None)
         except ValueError:
-            raise Refusal(f"invalid filter '{name}'") from None
+            wrong = next((text for text in self.get(name) if not _is_moment(text)), "")
+            raise Refusal(f'failed to parse value as time or duration: "{wrong}"') from None
 
     def boolean(self, name: str) -> bool | None:
         """A boolean filter; None if it is not given. Raises Refusal."""
@@ -94,6 +95,14 @@ class Filters:
         if len(values) == 1 and values[0] in ("0", "false", "False", "f", "F", "FALSE"):
             return False
         raise Refusal(f"invalid filter '{name}=[{' '.join(values)}]'")
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        moment(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _values(values: object) -> list[str]:

@@ -23,8 +23,17 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         asked.pop("LogConfig", None)
     if asked.get("MemorySwappiness") == -1:
         del asked["MemorySwappiness"]
+    if "Mounts" in asked:
+        asked["Mounts"] = _given(asked["Mounts"])
     found = {**_specified(spec), **asked}
     return {name: value for name, value in found.items() if value is not None or name not in _ABSENT}
+
+
+def _given(value: Any) -> Any:
+    """The value without unset fields, at any depth."""
+    if isinstance(value, dict):
+        return {key: _given(one) for key, one in value.items() if one is not None}
+    return [_given(one) for one in value] if isinstance(value, list) else value
 
 
 _ABSENT = frozenset({"Annotations", "Init", "Mounts", "StorageOpt", "Sysctls", "Tmpfs"})

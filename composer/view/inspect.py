@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from composer.run.port import Engine
-    from engine.spec.container import ContainerSpec, Healthcheck, Mount
+    from engine.spec.container import ContainerSpec, Healthcheck
     from engine.spec.image import ImageConfig
     from engine.spec.network import NetworkRecord
     from engine.spec.state import ContainerRecord, Endpoint
@@ -118,7 +118,7 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
         "Env": _environment(spec, config) or None,
         "Cmd": list(command) if command else None,
         "Image": spec.image_ref or spec.image,
-        "Volumes": {path: {} for path in _volumes(spec, config)} or None,
+        "Volumes": {path: {} for path in _volumes(record, config)} or None,
         "WorkingDir": spec.working_dir or (config.working_dir if config else ""),
         "Entrypoint": list(entrypoint) if entrypoint else None,
         "OnBuild": list(config.on_build) if config and config.on_build else None,
@@ -128,10 +128,10 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
 
 
 def _environment(spec: ContainerSpec, config: ImageConfig | None) -> list[str]:
-    """The variables of the image and the container, which take precedence."""
-    inherited = config.environment if config else ()
-    values: dict[str, str | None] = dict(entry.partition("=")[::2] for entry in inherited)
-    values |= spec.environment
+    """The variables of the container, and those of the image that it does not set."""
+    inherited = dict(entry.partition("=")[::2] for entry in (config.environment if config else ()))
+    values: dict[str, str | None] = {**spec.environment}
+    values |= {name: value for name, value in inherited.items() if name not in values}
     return [name if value is None else f"{name}={value}" for name, value in values.items()]
 
 
@@ -155,10 +155,17 @@ def _optional(spec: ContainerSpec, config: ImageConfig | None) -> dict[str, Any]
     return found
 
 
-def _volumes(spec: ContainerSpec, config: ImageConfig | None) -> list[str]:
-    """The mount points of anonymous volumes: the image's, and those that the container requests."""
-    asked = (mount.target for mount in spec.mounts if mount.type == "volume" and not mount.source)
-    return list(dict.fromkeys([*(config.volumes if config else ()), *asked]))
+def _volumes(record: ContainerRecord, config: ImageConfig | None) -> list[str]:
+    """The mount points of anonymous volumes: the image's, and those that the container requests in the short form."""
+    spec, names = record.spec, ("", *record.state.anonymous_volumes)
+    long = {mount["Target"] for mount in host_config(spec).get("Mounts") or ()}
+    asked = (mount.target for mount in spec.mounts if mount.type == "volume" and mount.source in names)
+    inherits = bool(spec.volumes_from)  # those of the other containers are not this one's
+    return list(
+        dict.fromkeys(
+            [*(config.volumes if config else ()), *(one for one in asked if one not in long and not inherits)]
+        )
+    )
 
 
 def healthcheck(check: Healthcheck) -> dict[str, Any]:
@@ -184,6 +191,7 @@ def mounts(engine: Engine, record: ContainerRecord) -> list[dict[str, Any]]:
     anonymous = list(record.state.anonymous_volumes)
     folders = {volume.spec.name: volume.mountpoint for volume in engine.volumes()}
     short = record.spec.host_config.get("Tmpfs") or {}
+    modes = _modes(record.spec)
     found = []
     for mount in record.spec.mounts:
         if mount.type not in ("bind", "volume", "tmpfs", "image") or mount.target in short:
@@ -191,9 +199,10 @@ def mounts(engine: Engine, record: ContainerRecord) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"Type": mount.type, "Source": mount.source, "Destination": mount.target}
         if mount.type == "volume":
             name = mount.source or (anonymous.pop(0) if anonymous else "")
-            entry |= {"Name": name, "Source": folders.get(name, ""), "Driver": "local"}
+            place = folders.get(name, "")
+            entry = {"Type": "volume", "Name": name, "Source": place, "Destination": mount.target, "Driver": "local"}
         entry |= {
-            "Mode": _mode(mount, anonymous=mount.source in record.state.anonymous_volumes),
+            "Mode": modes.get(mount.target.rstrip("/") or "/", ""),
             "RW": not mount.read_only,
             "Propagation": (mount.propagation or "rprivate") if mount.type == "bind" else "",
         }
@@ -201,11 +210,17 @@ def mounts(engine: Engine, record: ContainerRecord) -> list[dict[str, Any]]:
     return found
 
 
-def _mode(mount: Mount, *, anonymous: bool) -> str:
-    """As in Docker: the option of the short form, "z" for a named volume, "" for an anonymous one."""
-    if mount.type == "volume" and mount.source and not anonymous:
-        return mount.selinux or "z"
-    return "ro" if mount.type == "bind" and mount.read_only else mount.selinux
+def _modes(spec: ContainerSpec) -> dict[str, str]:
+    """Target → the options of the short form, "z" for a volume without options or of the long form. Others have none,
+    such as the volumes of the image."""
+    shown = host_config(spec)
+    found = {}
+    for text in shown["Binds"] or ():
+        source, target, options, *_ = f"{text}::".split(":")
+        found[(target or source).rstrip("/")] = options if source.startswith("/") else options or "z"
+    for mount in shown.get("Mounts") or ():
+        found[mount["Target"].rstrip("/")] = "z" if mount.get("Type", "volume") == "volume" else ""
+    return found
 
 
 def network_settings(engine: Engine, record: ContainerRecord) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _WORDS = (
     (
@@ -26,6 +27,28 @@ _WORDS = (
         r"Cannot mkdir: \g<path> is not a directory",
     ),
 )
+_CREATE_WORDS = (
+    (
+        re.compile(r"security_opt '(?P<text>.*)': not known; known: .*"),
+        r'invalid --security-opt 2: "\g<text>"',
+    ),
+    (re.compile(r"tmpfs .*: unknown option '(?P<option>.*)'"), r'invalid tmpfs option "\g<option>"'),
+    (
+        re.compile(r"storage_opt is not supported: .*"),
+        "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+    ),
+    (
+        re.compile(r"log driver \S+: max-size: (?P<what>invalid size: '.*'): expected .*"),
+        r"failed to create task for container: failed to initialize logging driver: \g<what>",
+    ),
+    (
+        re.compile(r"find device (?P<path>.+): ENOENT: .*"),
+        r'error gathering device information while adding custom device "\g<path>": no such file or directory',
+    ),
+    (re.compile(r"find the block device (?P<path>.+): ENOENT: .*"), r"stat \g<path>: no such file or directory"),
+)
+"""Errors that we find when the container is created, some of which Docker finds only at its start."""
+_CAPABILITY = re.compile(r"unknown capability '(?P<name>.*)'")
 _PORT = re.compile(r"port (?P<where>.+)/(?:tcp|udp|sctp) is already in use\b.*")
 
 
@@ -38,7 +61,19 @@ def words(message: str, *, name: str, endpoint: str) -> str:
             "failed to set up container networking: driver failed programming external connectivity on endpoint "
             f"{name} ({endpoint}): Bind for {where} failed: port is already allocated"
         )
-    for pattern, docker in _WORDS:
+    for pattern, docker in (*_WORDS, *_CREATE_WORDS):
+        if found := pattern.fullmatch(plain):
+            return found.expand(docker)
+    return plain
+
+
+def creation_words(message: str, *, name: str, added: Iterable[str]) -> str:
+    """The message for a container that cannot be created; `added` are the capabilities that it adds."""
+    plain = message.partition("\n")[0].removeprefix(f"cannot make container {name}: ")
+    if wrong := _CAPABILITY.fullmatch(plain):
+        field = "CapAdd" if wrong["name"] in added else "CapDrop"
+        return f'invalid {field}: unknown capability: "CAP_{wrong["name"].upper().removeprefix("CAP_")}"'
+    for pattern, docker in _CREATE_WORDS:
         if found := pattern.fullmatch(plain):
             return found.expand(docker)
     return plain

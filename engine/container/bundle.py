@@ -223,10 +223,12 @@ def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
     else:
         command = () if spec.entrypoint else image.config.command
     found = [*entrypoint, *command]
-    if not any(found[:1]):
+    if not found:
         raise InvalidSpec(
             f"container {spec.name}: no command specified", hint="Give the service a command or entrypoint."
         )
+    if not found[0]:
+        raise InvalidSpec('exec: "": executable file not found in $PATH')
     return found
 
 

@@ -79,7 +79,7 @@ class Devices:
                 return kind
         wanted = ", ".join(request.capabilities)
         raise Unsupported(
-            f"could not select device driver {request.driver!r} with capabilities: [[{wanted}]]",
+            f'could not select device driver "{request.driver}" with capabilities: [[{wanted}]]',
             hint=f"No CDI specification in {', '.join(FOLDERS)} describes such a device.",
         )
 

@@ -78,7 +78,7 @@ def test_gpus(folders):
 
 
 def test_missing_content(folders):
-    with pytest.raises(Unsupported, match=r"could not select device driver 'nvidia' with capabilities: \[\[gpu\]\]"):
+    with pytest.raises(Unsupported, match=r'could not select device driver "nvidia" with capabilities: \[\[gpu\]\]'):
         applied(count=-1, capabilities=("gpu",), driver="nvidia")
     with pytest.raises(NotFound, match=r"vendor\.com/card=one"):
         applied(driver="cdi", device_ids=("vendor.com/card=one",))

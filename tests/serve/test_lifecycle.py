@@ -38,7 +38,7 @@ def test_from_create_to_remove(api, make):
     assert codes == [4]
     found = api.get("/containers/api-one/json")
     assert (found["State"]["Status"], found["State"]["ExitCode"]) == ("exited", 4)
-    assert found["Config"]["Env"][-1] == "X=y"
+    assert found["Config"]["Env"][0] == "X=y"
     _, headers, content = api.raw("GET", "/containers/api-one/logs?stdout=1&stderr=1")
     assert headers["Content-Type"] == "application/vnd.docker.multiplexed-stream"
     assert content == b"\x01\0\0\0\0\0\0\x06hello\n"
@@ -112,6 +112,12 @@ REFUSED = [
     ({"Image": "busybox", "HostConfig": {"CpuCount": 3}}, 400, "HostConfig.CpuCount"),
     ({"Image": "busybox", "HostConfig": {"PortBindings": {"x/tcp": None}}}, 400, "invalid port specification"),
     ({"Image": "busybox", "Healthcheck": {"Interval": 5}}, 400, "cannot be less than 1ms"),
+    ({"Image": "busybox", "WorkingDir": "rel"}, 400, "the working directory 'rel' is invalid"),
+    ({"Image": "busybox", "StopSignal": "NOSUCH"}, 400, "invalid signal: NOSUCH"),
+    ({"Image": "busybox", "HostConfig": {"CapAdd": ["X"]}}, 400, 'invalid CapAdd: unknown capability: "CAP_X"'),
+    ({"Image": "busybox", "HostConfig": {"CapDrop": ["CAP_X"]}}, 400, 'invalid CapDrop: unknown capability: "CAP_X"'),
+    ({"Image": "busybox", "HostConfig": {"SecurityOpt": ["x=1"]}}, 400, 'invalid --security-opt 2: "x=1"'),
+    ({"Image": "busybox", "HostConfig": {"Tmpfs": {"/t": "nosuch"}}}, 400, 'invalid tmpfs option "nosuch"'),
     ([], 400, "invalid JSON"),
 ]
 

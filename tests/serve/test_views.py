@@ -103,7 +103,7 @@ def test_a_container_is_inspected(project):
     found = project.get(f"/containers/{listed['Id'][:12]}/json")
     assert found["Id"] == listed["Id"]
     assert found["State"]["Status"] == "running" and found["State"]["Health"]["Status"] == "healthy"
-    assert found["Config"]["Env"][-1] == "A=b"
+    assert found["Config"]["Env"][0] == "A=b"
     assert found["Path"], found["Args"] == ("sleep", ["1000"])
     assert found["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18080"}]}
     (network,) = found["NetworkSettings"]["Networks"].values()

@@ -75,7 +75,7 @@ def test_user_list_that_is_not_a_file(box, image, target):
 
 
 def test_no_program(box, image):
-    with pytest.raises(EngineError, match="no command specified"):
+    with pytest.raises(EngineError, match="executable file not found"):
         box.start(image=image({"entrypoint": ("",)}))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import stat
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -25,6 +26,8 @@ from engine.errors import NotFound
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
@@ -143,19 +146,36 @@ async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
             changes=changes,
         )
 
-    pauses = request.flag("pause", default=True) and record.state.status is Status.RUNNING
-    about: dict[str, Any] = {"id": 0, "name": record.spec.name, "cause": CAUSE, "container_id": record.id}
-    if pauses:
-        await perform(server, record.group, Pause(**about))
-        server.observer.look(record.group)
-    try:
+    async with _paused(server, record) if request.flag("pause", default=True) else nullcontext():
         image = await to_thread.run_sync(work)
         _report_commit(server, request, record, image)
-    finally:
-        if pauses:
-            with anyio.CancelScope(shield=True):
-                await perform(server, record.group, Unpause(**about))
     return Reply({"Id": image.id}, status=201)
+
+
+@asynccontextmanager
+async def _paused(server: Server, record: ContainerRecord) -> AsyncIterator[None]:
+    """Pause the container for the block if it is running; it may exit meanwhile."""
+    about: dict[str, Any] = {"id": 0, "name": record.spec.name, "cause": CAUSE, "container_id": record.id}
+    if record.state.status is not Status.RUNNING or not await _unless_ended(server, record, Pause(**about)):
+        yield
+        return
+    server.observer.look(record.group)
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _unless_ended(server, record, Unpause(**about))
+
+
+async def _unless_ended(server: Server, record: ContainerRecord, operation: Pause | Unpause) -> bool:
+    """Perform the operation; False if the container's state no longer admits it. Raises HTTPError."""
+    try:
+        await perform(server, record.group, operation)
+    except HTTPError as error:
+        if error.status != 409:
+            raise
+        return False
+    return True
 
 
 def _report_commit(server: Server, request: Request, record: ContainerRecord, image: ImageRecord) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -42,10 +43,28 @@ def check(asked: body.Create, host: body.HostConfig) -> None:
     _check_namespaces(host)
     _check_network(asked, host)
     _check_platform(host)
+    if (folder := asked.working_dir) and not folder.startswith("/"):
+        raise BadRequest(f"the working directory '{folder}' is invalid, it needs to be an absolute path")
+    if asked.stop_signal:
+        check_signal(asked.stop_signal)
     if (host.shm_size or 0) < 0:
         raise BadRequest("SHM size can not be less than 0")
     if not -1000 <= (host.oom_score_adj or 0) <= 1000:
         raise BadRequest(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+
+
+def check_signal(text: str) -> None:
+    """Check a signal by name or number, as in kill(1). Raises BadRequest."""
+    name = text.upper()
+    number = (
+        int(text)
+        if text.isdigit()
+        else signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}", 0)
+    )
+    if not number and name.removeprefix("SIG").startswith(("RTMIN", "RTMAX")):
+        return
+    if not 0 < int(number) < signal.NSIG:
+        raise BadRequest(f"invalid signal: {text}")
 
 
 def check_named(engine: Engine, spec: ContainerSpec, host: body.HostConfig) -> None:

@@ -28,7 +28,7 @@ from composer.view.errors import Refusal
 from composer.view.filters import Filters
 from composer.view.images import need as need_image
 from composer.view.random_names import free_name
-from composer.view.start_errors import words
+from composer.view.start_errors import creation_words, words
 from engine.filetree.size import tree_size
 from engine.spec.image import for_platform
 from engine.spec.network import VolumeSpec
@@ -78,7 +78,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
             raise HTTPError(404, f"failed to set up container networking: network {absent[1]} not found") from None
         if error.status == 409 and server.access.project:  # the holder of the name is not the project's
             raise HTTPError(409, f'Conflict. The container name "/{name}" is already in use.') from None
-        raise HTTPError(error.status, error.message.removeprefix(f"cannot make container {name}: ")) from None
+        raise HTTPError(error.status, creation_words(error.message, name=name, added=spec.cap_add)) from None
     warnings = [*create_check.warnings(host), *(f"{field} is not known and was ignored" for field in unknown)]
     return Reply({"Id": end.container_id, "Warnings": warnings}, status=201)
 
@@ -129,14 +129,16 @@ async def _never_started(server: Server, record: ContainerRecord) -> None:
 
 
 def _stop(record: ContainerRecord, request: Request) -> Stop:
-    seconds = request.number("t")
+    seconds, wanted = request.number("t"), request.query("signal")
+    if wanted:
+        create_check.check_signal(wanted)
     return Stop(
         id=0,
         name=record.spec.name,
         cause=CAUSE,
         container_id=record.id,
         timeout=None if seconds is None else float("inf") if seconds < 0 else float(seconds),
-        signal=_signal(request.query("signal")) if request.query("signal") else "",
+        signal=wanted,
     )
 
 
@@ -165,25 +167,13 @@ async def restart(server: Server, request: Request, exchange: Exchange) -> Reply
     return NO_CONTENT
 
 
-def _signal(text: str) -> str:
-    """A signal by name or number, as in kill(1). Raises BadRequest."""
-    name = text.upper()
-    number = (
-        int(text)
-        if text.isdigit()
-        else signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}", 0)
-    )
-    if not number and name.removeprefix("SIG").startswith(("RTMIN", "RTMAX")):
-        return text
-    if not 0 < int(number) < signal.NSIG:
-        raise BadRequest(f"invalid signal: {text}")
-    return text
-
-
 async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
     try:
         record = _named(server, request)
-        wanted = _signal(request.query("signal") or "SIGKILL")
+        wanted = request.query("signal") or "SIGKILL"
+        if wanted.isdigit() and int(wanted) >= signal.NSIG:
+            raise BadRequest(f"the linux daemon does not support signal {wanted}")
+        create_check.check_signal(wanted)
         if not record.state.status.alive:
             raise HTTPError(409, f"container {record.id} is not running")
     except (HTTPError, Refusal) as error:
@@ -198,7 +188,7 @@ async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
 async def pause(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = _named(server, request)
     if record.state.status is Status.PAUSED:
-        raise HTTPError(409, f"container {record.id} is already paused")
+        raise HTTPError(409, f"Container {record.id} is already paused")
     if record.state.status is not Status.RUNNING:
         raise HTTPError(409, f"container {record.id} is not running")
     await perform(server, record.group, Pause(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
@@ -208,7 +198,7 @@ async def pause(server: Server, request: Request, exchange: Exchange) -> Reply:
 async def unpause(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = _named(server, request)
     if record.state.status is not Status.PAUSED:
-        raise HTTPError(409, f"container {record.id} is not paused")
+        raise HTTPError(409, f"Container {record.id} is not paused")
     await perform(server, record.group, Unpause(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
     return NO_CONTENT
 

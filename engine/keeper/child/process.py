@@ -126,7 +126,9 @@ def _candidates(name: str, variables: dict[str, str]) -> list[str]:
 def _cannot_execute(name: str, number: int) -> CannotExecute:
     """The error with exit code 127 if no path exists, or 126 if the program cannot run; `number` is the errno of the
     first path that exists."""
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     if number:
-        return CannotExecute(f'exec: "{name}": {os.strerror(number).lower()}', 126)
+        kind = "is a directory: " if number == errno.EACCES and os.path.isdir(name) else ""
+        return CannotExecute(f'exec: "{quoted}": {kind}{os.strerror(number).lower()}', 126)
     where = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
-    return CannotExecute(f'exec: "{name}": {where}', 127)
+    return CannotExecute(f'exec: "{quoted}": {where}', 127)
