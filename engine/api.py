@@ -121,14 +121,15 @@ class Engine:
 
     def host_changes(
         self, names: Collection[str], endpoints: Collection[Endpoint] = ()
-    ) -> tuple[dict[str, str], dict[str, str]]:
+    ) -> tuple[dict[str, str], dict[str, str], set[str]]:
         records = [record for record in self.networks() if record.spec.name in names]
         if not records:
-            return {}, {}
+            return {}, {}, set()
         from engine.net import host_changes
 
         routes = host_changes.routes()
-        return host_changes.missing_parts(records, endpoints, routes), host_changes.conflicting_routes(records, routes)
+        missing = host_changes.missing_parts(records, endpoints, routes)
+        return missing, host_changes.conflicting_routes(records, routes), host_changes.with_other_hosts(records)
 
     def need_default_network(self) -> None:
         from engine.net import bridge

@@ -115,7 +115,7 @@ class Shared:
         meant = existing.spec if external and existing else spec
         if not meant.internal and meant.driver not in LAN_DRIVERS and self._snapshot.forwarding[1]:
             self._warn(_DROPPED.format(self._snapshot.forwarding[1]))
-        missing_parts, conflicting_routes = self._snapshot.host_changes
+        missing_parts, conflicting_routes, moved = self._snapshot.host_changes
         if spec.name in conflicting_routes:
             self._warn(_CONFLICTING_ROUTE.format(spec.name, conflicting_routes[spec.name], key))
         if external:
@@ -143,6 +143,9 @@ class Shared:
             )
             return
         changed = differences(existing.spec, spec)
+        if spec.name in moved and not changed:
+            self._recreate(spec, "its hosts in networks.toml changed")
+            return
         if not changed:
             forwards = self._snapshot.forwarding[0] or spec.internal
             if not forwards or spec.name in missing_parts:

@@ -22,7 +22,7 @@ NAMESPACES = {
 }
 """The fields of a specification that can name another container, and what the two share."""
 
-Changed = tuple[Mapping[str, str], Mapping[str, str]]
+Changed = tuple[Mapping[str, str], Mapping[str, str], Collection[str]]
 HostChanges = Callable[[Collection[str], Collection[Endpoint]], Changed]
 """See Snapshot.host_changes and Engine.host_changes."""
 
@@ -40,7 +40,8 @@ class ObservedJob(Struct, frozen=True, kw_only=True):
 class Snapshot(Struct, kw_only=True):
     """`images` maps the project's image references to their current ids ("" when missing). `forwarding`: whether the
     host forwards packets, and which foreign chain drops them; `host_changes`: network → what another
-    program removed of it, and network → foreign route to its addresses (see port.py)."""
+    program removed of it, and network → foreign route to its addresses, and overlay networks with
+    other hosts (see port.py)."""
 
     project: str
     containers: list[ContainerRecord]
@@ -49,7 +50,7 @@ class Snapshot(Struct, kw_only=True):
     images: dict[str, str] = {}
     jobs: dict[str, ObservedJob] = {}
     forwarding: tuple[bool, str] = (True, "")
-    host_changes: Changed = ({}, {})
+    host_changes: Changed = ({}, {}, ())
 
     def service(self, name: str) -> list[ContainerRecord]:
         """The service's replicas (see `is_replica`), by number."""
@@ -61,7 +62,7 @@ def changes_by_host(look: HostChanges, desired: Desired | None, containers: Iter
     """What the host has done to the project's networks, by Engine.host_changes."""
     names = {network.spec.name for network in desired.networks.values()} if desired else set()
     ends = [end for one in containers if one.state.status.alive for end in one.state.endpoints] if names else []
-    return look(names, ends) if names else ({}, {})
+    return look(names, ends) if names else ({}, {}, ())
 
 
 def take(
@@ -73,7 +74,7 @@ def take(
     image: Callable[[str], ImageRecord | None],
     forwarding: tuple[bool, str] = (True, ""),
     jobs: Mapping[str, ObservedJob] | None = None,
-    host_changes: Changed = ({}, {}),
+    host_changes: Changed = ({}, {}, ()),
 ) -> Snapshot:
     images = {}
     for reference in references:

@@ -76,10 +76,10 @@ class Reads(Protocol):
 
     def host_changes(
         self, names: Collection[str], endpoints: Collection[Endpoint] = ()
-    ) -> tuple[dict[str, str], dict[str, str]]:
+    ) -> tuple[dict[str, str], dict[str, str], set[str]]:
         """What the host has changed about our networks with these names: network → what another program has removed or
-        switched off, and network → another link's route that leads its addresses elsewhere. `endpoints`: those of running
-        containers."""
+        switched off, network → another link's route that leads its addresses elsewhere, and the overlay networks whose
+        hosts networks.toml has changed. `endpoints`: those of running containers."""
         ...
 
     def need_default_network(self) -> None:

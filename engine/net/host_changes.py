@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from engine.net.fixed_names import BRIDGE_PREFIX
 from engine.net.quick_dump import attributes, connected, dump
-from engine.spec.network import LAN_DRIVERS, NetworkRecord
+from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord
 from engine.spec.state import Endpoint
 
 _RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 18, 22, 26
@@ -84,6 +84,15 @@ def conflicting_routes(records: Sequence[NetworkRecord], known: Sequence[Route] 
                 text = f"{socket.inet_ntop(route.family, route.destination)}/{route.length}"
                 found.setdefault(one.record.spec.name, f"{text} of link {name}")
     return found
+
+
+def with_other_hosts(records: Iterable[NetworkRecord]) -> set[str]:
+    """The names of the overlay networks whose hosts networks.toml has changed."""
+    if not (found := [record for record in records if record.spec.driver == OVERLAY]):
+        return set()
+    from engine.net.overlay import settings  # late: few projects have such networks
+
+    return {record.spec.name for record in found if settings.has_other_hosts(record)}
 
 
 class Route(Struct, frozen=True):

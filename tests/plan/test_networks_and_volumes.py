@@ -135,7 +135,7 @@ def test_ports_on_internal_networks_only_are_not_published(external):
     assert not plan(desired(closed), network=closed).warnings
 
 
-def forwarding(wanted, *state, changes=({}, {})):
+def forwarding(wanted, *state, changes=({}, {}, ())):
     snapshot = Snapshot(
         project="p",
         containers=[running("a"), running("b")],
@@ -159,7 +159,7 @@ def test_a_chain_that_drops_is_named():
 
 
 def test_removed_link_is_repaired():
-    changes = ({"p_n": "its bridge is gone"}, {})
+    changes = ({"p_n": "its bridge is gone"}, {}, ())
     found = forwarding(desired(), True, "", changes=changes)
     assert [str(one) for one in found.operations] == ["create network p_n: its bridge is gone"]
     wanted = desired()
@@ -169,7 +169,12 @@ def test_removed_link_is_repaired():
 
 
 def test_a_route_that_leads_a_networks_addresses_elsewhere_is_named():
-    found = forwarding(desired(), True, "", changes=({}, {"p_n": "172.17.0.0/16 of link docker0"}))
+    found = forwarding(desired(), True, "", changes=({}, {"p_n": "172.17.0.0/16 of link docker0"}, ()))
     (warning,) = found.warnings
     assert "172.17.0.0/16 of link docker0" in warning and "networks.n.ipam.config" in warning
     assert not found.operations
+
+
+def test_an_overlay_network_whose_hosts_changed_is_recreated():
+    found = forwarding(desired(), True, "", changes=({}, {}, {"p_n"}))
+    assert "create network p_n: its hosts in networks.toml changed" in map(str, found.operations)

@@ -93,6 +93,18 @@ def ends(spec: NetworkSpec) -> tuple[str, tuple[str, ...]]:
     return found[index], tuple(found[:index] + found[index + 1 :])
 
 
+def has_other_hosts(record: NetworkRecord) -> bool:
+    """Whether the hosts in networks.toml have changed since the network was created. Hosts that the settings no longer
+    allow to compute do not count."""
+    if not is_overlay(record) or PEERS in record.spec.driver_opts:
+        return False
+    try:
+        now = ends(record.spec), pools(record.spec)[0].ip_range
+    except InvalidSpec:
+        return False
+    return now != ((record.underlay, record.peers), record.pools[0].ip_range)
+
+
 def inner(host: preferences.OverlayHost) -> str:
     """The host's address on the WireGuard links, derived from its public key. Raises InvalidSpec."""
     try:

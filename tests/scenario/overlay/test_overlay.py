@@ -148,6 +148,12 @@ def test_hosts_from_networks_toml(composer, other_host, tmp_path):
     composer.environ["COMPOSER_NETWORKS"] = str(tmp_path / "networks.toml")
     composer("up", "-d")
     assert addresses(composer, "one") == "10.5.0.2/24"
+    with open(tmp_path / "networks.toml", "a") as file:
+        file.write('[[overlay.hosts]]\nname = "third"\naddress = "192.0.2.3"\n')
+    flooded = lambda: subprocess.check_output(["bridge", "fdb"], text=True).count(" dst 192.0.2.3 ")  # noqa: E731
+    assert not flooded()
+    assert "Created" in composer("up", "-d").err
+    assert flooded() and addresses(composer, "one") == "10.5.0.2/24" and composer("up", "-d").err.count("Running") == 1
 
 
 @pytest.fixture
