@@ -83,11 +83,11 @@ def intact(data):
 
 @contextlib.contextmanager
 def archive():
-    fd = os.memfd_create("archive")
-    yield fd
-    size = os.lseek(fd, 0, os.SEEK_END)
-    data = os.pread(fd, size, 0)
-    os.close(fd)
+    """A descriptor to write an archive to, which is then checked."""
+    with os.fdopen(os.memfd_create("archive"), "r+b") as file:
+        yield file.fileno()
+        file.seek(0)
+        data = file.read()
     if data:
         intact(data)
 
@@ -135,11 +135,11 @@ def test_copies_into_it(host, attacker, path):
             tar.addfile(entry, io.BytesIO(b"AAAA"))
     data = out.getvalue()
     for _ in rounds():
-        fd = os.memfd_create("archive")
-        os.pwrite(fd, data, 0)
-        with contextlib.suppress(EngineError):
-            host.engine.copy_in(host.group, attacker.id, path, fd)
-        os.close(fd)
+        with os.fdopen(os.memfd_create("archive"), "r+b", 0) as file:
+            file.write(data)
+            file.seek(0)
+            with contextlib.suppress(EngineError):
+                host.engine.copy_in(host.group, attacker.id, path, file.fileno())
 
 
 def test_starts_that_use_its_files(host, attacker, secret):
