@@ -4,6 +4,8 @@ disk."""
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 
 from engine.paths import private
@@ -12,6 +14,8 @@ _SIZE, _STEP = 8 << 20, 512 << 10
 _ENOUGH = 4 * _SIZE
 """Free bytes required before the reserve is created."""
 _SCARCE = 2 * _STEP
+_PROBE = bytes(64 << 10)
+_BTRFS_IOC_SYNC = 0x9408
 
 
 def keep(state: str) -> None:
@@ -21,20 +25,34 @@ def keep(state: str) -> None:
         if not os.path.exists(path) or os.stat(path).st_size < _SIZE:
             if _free(state) >= _ENOUGH:
                 with open(path, "wb", opener=private) as file:
-                    os.posix_fallocate(file.fileno(), 0, _SIZE)
+                    for start in range(0, _SIZE, _STEP):  # separate extents, because btrfs frees only whole ones
+                        os.posix_fallocate(file.fileno(), start, _STEP)
 
 
 def give(state: str) -> bool:
     """Release space for one small change. Returns whether any was left."""
+    path = f"{state}/reserve"
     with contextlib.suppress(OSError):
-        fd = os.open(f"{state}/reserve", os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if size := os.fstat(fd).st_size:
-                os.ftruncate(fd, max(size - _STEP, 0))
-                return True
-        finally:
-            os.close(fd)
+        if size := os.stat(path).st_size:
+            try:
+                os.truncate(path, max(size - _STEP, 0))
+            except OSError as error:
+                if error.errno != errno.EDQUOT:
+                    raise
+                os.unlink(path)  # beyond a quota, btrfs refuses even to shorten a file
+            _end_transaction(state)
+            return True
     return False
+
+
+def _end_transaction(folder: str) -> None:
+    """btrfs frees space only when its transaction ends."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # another file system
+            fcntl.ioctl(fd, _BTRFS_IOC_SYNC)
+    finally:
+        os.close(fd)
 
 
 def afford_start(state: str) -> bool:
@@ -50,11 +68,27 @@ def afford_start(state: str) -> bool:
 
 
 def is_scarce(state: str) -> bool:
-    """Whether a small change may fail for lack of space."""
+    """Whether a small change may fail for lack of space, or because of a quota."""
     try:
-        return _free(state) < _SCARCE
+        return _free(state) < _SCARCE or refusal(state) in (errno.ENOSPC, errno.EDQUOT)
     except OSError:
         return False
+
+
+def refusal(folder: str) -> int:
+    """Why nothing more can be written there: ENOSPC, EDQUOT, EROFS or EFBIG; 0 for no reason that is known."""
+    try:
+        if os.statvfs(folder).f_bavail == 0:
+            return errno.ENOSPC
+        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, _PROBE) < len(_PROBE):
+                os.write(fd, _PROBE)  # only a write that does nothing gives the reason
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return error.errno if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG) else 0
+    return 0
 
 
 def _free(folder: str) -> int:

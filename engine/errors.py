@@ -81,6 +81,8 @@ def _disc(subject: object, errno: int) -> str:
             return f"The file system at {place} is read-only. If it should be writable, dmesg may show the cause."
         if not found.f_favail and found.f_files:
             return f"The file system at {place} has no inodes left."
+        if errno == _errno.EDQUOT:
+            return f"A quota of the file system at {place} is used up."
         if found.f_bavail * found.f_frsize < 1 << 20:
             return f"The file system at {place} is full."
     return ""

@@ -8,7 +8,6 @@ in `record`; only what is searched or must be unique has a column.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 import threading
@@ -268,16 +267,5 @@ def _roll_back(db: sqlite3.Connection) -> None:
 def _failed(operation: str, path: str, error: sqlite3.Error) -> OperationFailed:
     """SQLite says "disk I/O error" of a full or read-only disc, too, when it cannot make its files beside the database
     larger."""
-    number = _refusal(os.path.dirname(path))
+    number = disk_reserve.refusal(os.path.dirname(path))
     return OperationFailed(operation, path, number, detail=os.strerror(number) if number else str(error))
-
-
-def _refusal(folder: str) -> int:
-    """Why nothing more can be written there: ENOSPC, EROFS …, 0 for no reason that is known."""
-    try:
-        if os.statvfs(folder).f_bavail == 0:
-            return errno.ENOSPC
-        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        return error.errno if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 0
-    return 0

@@ -7,6 +7,8 @@ ExitCode            no message, only an exit code (such as that of an executed p
 
 from __future__ import annotations
 
+import os
+
 
 class CommandError(Exception):
     """`message` may have several lines; the first says what failed."""
@@ -26,3 +28,32 @@ class ExitCode(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+_NO_PLACE = (
+    "the working directory no longer exists: it has been removed, or removed and created again\n"
+    'Change to a directory that exists. If it was created again, `cd "$PWD"` enters the new one.'
+)
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    """The message and the exit code for an error; unexpected ones are reported as internal errors."""
+    if isinstance(error, CommandError):
+        return str(error), error.exit_code
+    code = getattr(error, "exit_code", 1)
+    if type(error).__module__.startswith(("composer.", "engine.")):
+        return str(error), code if isinstance(code, int) and code else 1
+    if isinstance(error, FileNotFoundError) and not error.filename and not _has_working_directory():
+        return _NO_PLACE, 1
+    if isinstance(error, OSError) and error.errno:
+        where = f" {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}", 1
+    return f"internal error: {type(error).__name__}: {error}\nSet COMPOSER_DEBUG=1 to see where.", 1
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from composer import compiled
-from composer.cli.errors import CommandError, ExitCode, UsageError
+from composer.cli.errors import ExitCode, UsageError, describe
 from composer.cli.parsing.flags import Args, Group, check_positional, parse
 from composer.cli.parsing.guess import may_start
 from composer.cli.render.guard import Guarded
@@ -144,45 +144,16 @@ def _run(argv: list[str], early: EarlyFork | None) -> int:
     except Exception as error:
         if os.environ.get("COMPOSER_DEBUG"):
             raise
-        message, code = _describe(error)
+        message, code = describe(error)
         if message:
             sys.stderr.write(error_line(message, style.progress))
         return code
-
-
-_NO_PLACE = (
-    "the working directory no longer exists: it has been removed, or removed and created again\n"
-    'Change to a directory that exists. If it was created again, `cd "$PWD"` enters the new one.'
-)
 
 
 class _Style:
     """How errors are printed: `progress` is the value of --progress once it is parsed."""
 
     progress = ""
-
-
-def _describe(error: Exception) -> tuple[str, int]:
-    """The message and the exit code for an error; unexpected ones are reported as internal errors."""
-    if isinstance(error, CommandError):
-        return str(error), error.exit_code
-    code = getattr(error, "exit_code", 1)
-    if type(error).__module__.startswith(("composer.", "engine.")):
-        return str(error), code if isinstance(code, int) and code else 1
-    if isinstance(error, FileNotFoundError) and not error.filename and not _has_working_directory():
-        return _NO_PLACE, 1
-    if isinstance(error, OSError) and error.errno:
-        where = f" {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}", 1
-    return f"internal error: {type(error).__name__}: {error}\nSet COMPOSER_DEBUG=1 to see where.", 1
-
-
-def _has_working_directory() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _command(words: list[str]) -> tuple[Command, Callable[[Context, Args], int | None], list[str]] | None:

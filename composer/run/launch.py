@@ -68,7 +68,9 @@ class Launch:
         try:
             self._process = Background(f"{self._folder}/supervisor.log", start)
         except OSError as error:
-            raise OperationFailed.of("start the supervisor of", project, error) from error
+            path = error.filename if isinstance(error, FileNotFoundError) else ""
+            hint = f"{path} does not exist: composer needs proc at /proc, and /dev/null." if path else ""
+            raise OperationFailed.of("start the supervisor of", project, error, hint=hint) from error
 
     def wait(self) -> None:
         """Wait until it listens. Raises SupervisorLost with its last log line when it failed."""

@@ -72,15 +72,13 @@ def rewrite_spec(folder: str, spec: ContainerSpec, state: ContainerState) -> Non
 def write_state(folder: str, state: ContainerState) -> None:
     """Replace the state without syncing: after a power cut, an older state is sufficient, because no container runs."""
     data = msgspec.json.encode(state)
-    try:
+    while True:
         try:
-            _replace(f"{folder}/state.json", data, durable=False)
+            return _replace(f"{folder}/state.json", data, durable=False)
         except OSError as error:
+            # A container may take what is given before we do.
             if error.errno not in _FULL or not disk_reserve.give(_state_root(folder)):
-                raise
-            _replace(f"{folder}/state.json", data, durable=False)
-    except OSError as error:
-        raise OperationFailed.of("write", f"{folder}/state.json", error) from error
+                raise OperationFailed.of("write", f"{folder}/state.json", error) from error
 
 
 def _state_root(folder: str) -> str:

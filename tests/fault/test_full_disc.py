@@ -4,6 +4,7 @@ nothing."""
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -38,12 +39,25 @@ def fill(path):
     os.close(fd)
 
 
-@pytest.fixture
-def project(tmp_path, busybox_rootfs):
-    """The command line with roots on a disk of 48 MiB, which other files fill once the project is running."""
+def mounted(kind, place, image):
+    """Mount a small disk: a tmpfs, or btrfs, which needs space even to overwrite and to shorten files."""
+    if kind == "tmpfs":
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", place], check=True)
+        return
+    if not shutil.which("mkfs.btrfs"):
+        pytest.skip("needs mkfs.btrfs")
+    with open(image, "wb") as file:
+        file.truncate(160 << 20)
+    subprocess.run(["mkfs.btrfs", "--quiet", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+
+
+@pytest.fixture(params=["tmpfs", "btrfs"])
+def project(request, tmp_path, busybox_rootfs):
+    """The command line with roots on a small disk, which other files fill once the project is running."""
     own = Roots(str(tmp_path / "state"), str(tmp_path / "run"))
     os.mkdir(own.state, 0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", own.state], check=True)
+    mounted(request.param, own.state, tmp_path / "disk")
     (tmp_path / "compose.yaml").write_text(COMPOSE)
     name = f"{SESSION}full"
 

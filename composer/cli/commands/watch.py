@@ -203,7 +203,7 @@ def run(context: Context, args: Args) -> int:
 @contextmanager
 def watching(context: Context, services: Sequence[str], write: Callable[[str], None]) -> Iterator[None]:
     """Watch in the background (`up --watch`), and `write` what is done. Changes count from now on."""
-    with beside(Watcher(context, rules_of(context, services), write=write).run):
+    with beside(Watcher(context, rules_of(context, services), write=write).run, context.options.progress):
         yield
 
 

@@ -38,7 +38,7 @@ def logs_shown(context: Context, args: Args, services: Collection[str]) -> Itera
         follower.follow(wake=wake, forever=True)
 
     try:
-        with beside(follow):
+        with beside(follow, context.options.progress):
             yield
     finally:
         context.options.progress = before
