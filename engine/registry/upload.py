@@ -48,7 +48,7 @@ class Upload:
                 uploads = f"{self._repository.root}/blobs/uploads/"
                 broken: Exception = self._repository.transport.failure("PATCH", uploads, error)
             except RegistryError as error:
-                if error.status and error.status not in _TRANSIENT:
+                if error.status not in _TRANSIENT and not error.unreachable:
                     raise
                 broken = error
             location, offset = self._position(location)
@@ -57,7 +57,7 @@ class Upload:
 
     def _begin(self) -> str:
         uploads = f"{self._repository.root}/blobs/uploads/"
-        with self._repository.request("POST", uploads, headers={"Content-Length": "0"}) as response:
+        with self._repository.request("POST", uploads, headers={"Content-Length": "0"}, retry=False) as response:
             self._expect(response, (202,), f"upload to {self._repository.reference.familiar}")
             return self._location(response, self._repository.transport.base)
 

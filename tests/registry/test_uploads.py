@@ -8,7 +8,7 @@ import pytest
 
 from engine import registry
 from engine.errors import RegistryError
-from engine.registry.transport import Transport
+from engine.registry.transport import ATTEMPTS, Transport
 from engine.spec.credentials import Credentials
 
 LIMIT = 1 << 16
@@ -143,6 +143,28 @@ def test_a_server_that_takes_no_whole_blobs_gets_them_in_chunks(pushed, handler,
     else:
         pushed(Piecemeal)
         whole(Piecemeal)
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "words", "tries"),
+    [
+        (500, "", "answered 500", ATTEMPTS),
+        (202, "file:///etc/passwd", "wants the upload to go to file:///etc/passwd, which is not https: refused", 1),
+        (202, "http://[", "refers to 'http://\\[', which is not a URL", 1),
+        (405, "", "answered 405", 1),
+    ],
+)
+def test_an_upload_that_cannot_begin_fails_soon(pushed, handler, status, location, words, tries):
+    asked = []
+
+    class Broken(handler):
+        def do_POST(self):
+            asked.append(self.path)
+            self.answer(status, {"Location": location} if location else {})
+
+    with pytest.raises(RegistryError, match=words):
+        pushed(Broken)
+    assert len(asked) <= 2 * tries  # two blobs at a time
 
 
 def test_an_upload_is_resumed_however_often_it_breaks(pushed, handler, in_chunks):
