@@ -11,18 +11,17 @@ import contextlib
 import functools
 import json
 import os
-import re
 import secrets
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from engine.build import step_bundle
 from engine.build.execute import Output, RunRequest
 from engine.cgroup.manager import Cgroups, Handle, check_parent
-from engine.container import apparmor, bundle, capabilities, devices, etc
-from engine.container.seccomp import compile as seccomp
+from engine.container import apparmor, devices
 from engine.errors import BuildFailed, EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.filetree.remove import remove_at
 from engine.keeper.connection import Connection
@@ -32,19 +31,8 @@ from engine.kernel import calls
 from engine.paths import Roots
 from engine.poll import readable
 from engine.session import build_folders
-from engine.spec.container import ContainerSpec, Logging
-from engine.spec.image import ImageRecord
 
-if TYPE_CHECKING:
-    from engine.keeper.bundle import Bundle
-
-HOSTNAME = "buildkitsandbox"
-_HOSTS = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-_BUILT_IN = ("none", "host")
-_NAMES = ("/etc/hosts", "/etc/resolv.conf")
-"""Read-only for steps: what is written there would not be part of the image."""
 _HEADER = 8
-_RESOLVED = "/run/systemd/resolve/resolv.conf"
 
 
 class Network(Protocol):
@@ -139,7 +127,7 @@ class ContainerRun:
                 os.mkdir(folder, 0o700)
             except OSError as error:
                 raise OperationFailed.of("create", folder, error) from error
-            spec = _specification(request, container_id)
+            spec = step_bundle.specification(request, container_id)
             handle = self.cgroups.create(
                 self.group,
                 container_id,
@@ -151,7 +139,11 @@ class ContainerRun:
             self._note(container_id, handle)
             stack.callback(self._forget, container_id)
             path = f"{folder}/bundle.json"
-            _write(path, json.dumps(self._bundle(spec, request, folder, handle)))
+            made = step_bundle.make(
+                spec, request, folder, handle,
+                group=self.group, roots=self.roots, apparmor=self._apparmor.name, unified=self.cgroups.unified,
+            )  # fmt: skip
+            _write(path, json.dumps(made))
             return self._run(keeper, container_id, path, request, output, stack)
 
     def _cgroup_parent(self, parent: str) -> str:
@@ -193,7 +185,7 @@ class ContainerRun:
         pid = answer["pid"]
         # From here on, the process always ends before its cgroup and directory are removed.
         stack.callback(_kill, keeper, container_id, _open(keeper, container_id, pid))
-        if request.network_mode not in _BUILT_IN and self._make_network:
+        if request.network_mode not in step_bundle.BUILT_IN and self._make_network:
             try:
                 stack.callback(self._outside().connect(self.group, container_id, pid, request.network_mode))
             except EngineError:
@@ -210,38 +202,6 @@ class ContainerRun:
             message = keeper.event()
             if message.get("event") == "exit" and message["id"] == container_id:
                 return int(message["exit"]["exit_code"])
-
-    def _bundle(self, spec: ContainerSpec, request: RunRequest, folder: str, handle: Handle) -> Bundle:
-        """The container's bundle, with the layers and the upper folder that the build gives."""
-        bits = capabilities.effective((), (), privileged=spec.privileged)
-        names = {
-            # Not hostname: what a step writes there is part of the image.
-            "hosts": etc.hosts(spec, HOSTNAME, (), host=_HOSTS),
-            "resolv.conf": etc.resolv_conf(spec, _host_resolvers(spec), embedded=False),
-        }
-        facts = bundle.Facts(
-            group=self.group,
-            folder=folder,
-            run_folder=folder,
-            names=names,
-            layers_folder=self.roots.layers,
-            hostname=HOSTNAME,
-            volumes={},
-            images={
-                name: [_layer(one, self.roots.layers) for one in tree.layers] for name, tree in request.trees.items()
-            },
-            joined={},
-            seccomp=seccomp.program(self.roots, (), bits, privileged=spec.privileged),
-            apparmor=self._apparmor.name,
-            devices=devices.nodes(spec),
-            cgroup_procs=handle.procs,
-            cgroup_folders=handle.folders,
-            oom_files=handle.oom_files,
-            unified=self.cgroups.unified,
-        )
-        found = bundle.make(spec, ImageRecord(id=""), facts)
-        _adapt(found, request, self.roots.layers)
-        return found
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -296,62 +256,6 @@ def _open(keeper: Connection, container_id: str, pid: int) -> int:
     except OperationFailed:
         failure = _ask(keeper, "failure", id=container_id)[0]
         raise StartFailed(failure.get("error", "the process exited early"), exit_code=125) from None
-
-
-def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
-    return ContainerSpec(
-        name=container_id[:12],
-        image="",
-        entrypoint=request.args,
-        environment=dict(entry.partition("=")[::2] for entry in request.environment),
-        working_dir=request.working_dir,
-        user=request.user,
-        network_mode=request.network_mode if request.network_mode in _BUILT_IN else "",
-        extra_hosts=request.extra_hosts,
-        mounts=request.mounts,
-        shm_size=request.shm_size,
-        ulimits=request.ulimits,
-        resources=request.resources,
-        privileged=request.privileged,
-        logging=Logging(driver="none"),
-    )
-
-
-def _host_resolvers(spec: ContainerSpec) -> str:
-    """The content of the host's resolv.conf; "" if it cannot be read."""
-    try:
-        with open("/etc/resolv.conf", encoding="utf-8") as file:
-            host = file.read()
-        if "nameserver 127.0.0.53" in host and spec.network_mode != "host" and os.path.exists(_RESOLVED):
-            # The stub resolver listens on the host's loopback interface only; these are the servers behind it.
-            with open(_RESOLVED, encoding="utf-8") as file:
-                host = file.read()
-    except OSError:
-        return ""
-    return host
-
-
-def _adapt(made: Bundle, request: RunRequest, layers_folder: str) -> None:
-    """Give the container of a step the layers, the upper folder and the trees of its request."""
-    made["rootfs"]["layers"] = [os.path.relpath(layer, layers_folder) for layer in request.lower]
-    made["rootfs"]["upper"], made["rootfs"]["work"] = request.upper, request.work
-    made["process"]["hostname_variable"] = False  # a step's output must not depend on it
-    for entry in made["mounts"]:
-        if entry["type"] == "file" and entry["target"] in _NAMES:
-            entry["read_only"] = True
-        if entry["type"] != "image":
-            continue
-        entry["within"] = layers_folder
-        if scratch := request.trees[entry["image"]].scratch:
-            entry["upper"], entry["work"] = f"{scratch}/upper", f"{scratch}/work"
-
-
-def _layer(path: str, layers: str) -> str:
-    """The layer as the keeper names it: relative to the folder of all layers, or another folder's absolute path, with
-    what means something in mount options escaped."""
-    if path.startswith(f"{layers}/"):
-        return os.path.relpath(path, layers)
-    return re.sub(r"([\\\\:,])", r"\\\1", path)
 
 
 def _ask(keeper: Connection, do: str, **fields: object) -> tuple[Message, list[int]]:

@@ -52,7 +52,7 @@ class Members:
         """A small blob, verified. Raises ImageError, Corrupt."""
         data = self.read(blob_name(digest))
         if digest_of(data) != digest:
-            raise Corrupt(f"the archive's blob {digest} has another content: it was damaged or tampered with")
+            raise Corrupt(f"the archive's blob {digest} has different content: it was damaged or tampered with")
         return data
 
     def fetch(self, writer: BlobWriter) -> None:
