@@ -75,7 +75,7 @@ def _moved(service: DesiredService, record: ContainerRecord) -> str:
     before = {attachment.network for attachment in record.spec.networks}
     wanted = {attachment.network for attachment in service.container.networks}
     if wanted - before:
-        return f"networks: {_shown(' '.join(sorted(before)))} → {_shown(' '.join(sorted(wanted)))}"
+        return f"networks: {' '.join(sorted(before)) or 'nothing'} → {' '.join(sorted(wanted)) or 'nothing'}"
     return _volumes(service, record)
 
 
@@ -138,7 +138,7 @@ def _fields(service: DesiredService, before: dict[str, str], *, contents_only: b
 
 def _shown(value: str | None) -> str:
     if not value:
-        return "nothing"
+        return "nothing" if value is None else '""'
     return value if len(value) <= 60 else value[:57] + "…"
 
 

@@ -73,9 +73,14 @@ async def stop(group: Group, container_id: str, timeout: float | None, wanted: s
     return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
 
 
+_LEAST = 0.02
+"""Seconds that a program has to end by itself even with a timeout of 0. With Docker Engine, SIGKILL also arrives a little later
+than the first signal, so a program that obeys it ends with its own exit code."""
+
+
 async def _end(group: Group, container_id: str, first: int, timeout: float, event: Event) -> None:
     await _send(group, container_id, first)
-    with move_on_after(math.inf if timeout < 0 else timeout):
+    with move_on_after(math.inf if timeout < 0 else max(timeout, _LEAST)):
         await event.wait()
     if not event.is_set():
         await _kill(group, container_id)

@@ -238,6 +238,10 @@ def pull_services(
                 progress.update(step, f"Skipped {reason}", State.DONE)
             else:
                 chosen.append(service)
+        for name in names:
+            provider = desired.services[name].provider
+            if provider is not None and not provider.image:
+                progress.update(name, "Skipped No image to be pulled", State.DONE)
     pull_all(context, chosen, quiet=quiet, ignore_failures=ignore_failures)
     return 0
 
