@@ -88,7 +88,9 @@ class Host:
 
     def exec(self, record, *command, **spec):
         chunks = []
-        code = self.wait(self.session.exec(record.id, ExecSpec(args=command, **spec), output=chunks.append))
+        code = self.wait(
+            self.session.exec(record.id, ExecSpec(args=command, **spec), output=chunks.append, errors=chunks.append)
+        )
         return Result(code, b"".join(chunks).decode(errors="replace"))
 
     def volume(self):

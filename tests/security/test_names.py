@@ -133,7 +133,7 @@ def test_no_library_of_a_container_is_loaded(host, image, userns):
         spec = ExecSpec(args=("sh", "-c", "test $(id -u) = $USER_ID"), user=user, environment={"USER_ID": "1000"})
         if user == "root":
             spec = ExecSpec(args=("sh", "-c", "test $(id -u) = 0"), user=user)
-        work = host.session.exec(record.id, spec, output=lambda data: None)
+        work = host.session.exec(record.id, spec, output=lambda data: None, errors=lambda data: None)
         assert host.wait(asyncio.wait_for(work, PATIENCE)) == 0
         assert not waiting(record), user
     promptly(copies, host, record)
