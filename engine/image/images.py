@@ -92,6 +92,15 @@ class ImageStore:
         )
         return [row[0] for row in rows]
 
+    def sharing(self, image_id: str) -> list[str]:
+        """The other images with a layer of this image."""
+        rows = self.store.db.execute(
+            "SELECT DISTINCT other.image_id FROM image_layers AS own JOIN image_layers AS other USING (chain_id)"
+            " WHERE own.image_id = ? AND other.image_id != own.image_id",
+            (image_id,),
+        )
+        return [row[0] for row in rows]
+
     def _variant(self, name: str, platform: str) -> ImageRecord | None:
         """The image of that name for a platform: one of the name's variants, or its own image if that is for the
         platform."""

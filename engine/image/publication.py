@@ -6,12 +6,14 @@ otherwise                           index → manifests, and manifests of attest
 
 from __future__ import annotations
 
+import contextlib
 import urllib.parse
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import msgspec
 
+from engine.errors import Corrupt
 from engine.image import attached, manifest, platform, reference
 from engine.image.blobs import digest_of
 from engine.image.images import ImageStore
@@ -93,7 +95,8 @@ def _image(
     images: ImageStore, image: ImageRecord, extras: attached.Attached, destination: Destination
 ) -> manifest.Manifest:
     config = images.blobs.read(image.id)
-    layers = [_annotated(layer, extras) for layer in destination.layers(image)]
+    notes = _layer_notes(images, image, extras)
+    layers = [_annotated(layer, notes) for layer in destination.layers(image)]
     destination.put_blob(image.id, config)
     return manifest.Manifest(
         schema_version=2,
@@ -104,9 +107,19 @@ def _image(
     )
 
 
-def _annotated(layer: manifest.Descriptor, extras: attached.Attached) -> manifest.Descriptor:
-    notes = extras.layers.get(layer.digest)
-    return msgspec.structs.replace(layer, annotations=notes) if notes else layer
+def _layer_notes(images: ImageStore, image: ImageRecord, extras: attached.Attached) -> dict[str, dict[str, str]]:
+    """The annotations of the image's layers, by digest. Those of layers that a build took from another image are known
+    with that image."""
+    notes: dict[str, dict[str, str]] = {}
+    for other in images.sharing(image.id):
+        with contextlib.suppress(Corrupt):
+            notes |= attached.read(images.store.roots, other).layers
+    return notes | extras.layers
+
+
+def _annotated(layer: manifest.Descriptor, notes: Mapping[str, dict[str, str]]) -> manifest.Descriptor:
+    found = notes.get(layer.digest)
+    return msgspec.structs.replace(layer, annotations=found) if found else layer
 
 
 def _entry(body: bytes, text: str, notes: dict[str, str]) -> manifest.Descriptor:

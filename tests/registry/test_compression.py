@@ -8,6 +8,7 @@ import pytest
 from engine import registry
 from engine.errors import ImageError, InvalidSpec
 from engine.image import manifest
+from engine.image.commit import commit
 from engine.image.layer_blob import Compression
 from engine.image.reference import parse
 from engine.registry.client import Client
@@ -82,7 +83,7 @@ NOTES = {
 
 
 @pytest.mark.parametrize(("kind", "form"), [("zstd", chunked), ("gzip", estargz)])
-def test_formats_for_partial_pulls_are_kept(start_registry, images, other_images, make, kind, form):
+def test_formats_for_partial_pulls_are_kept(start_registry, images, other_images, make, kind, form, tmp_path):
     import zlib
 
     host = start_registry()
@@ -107,3 +108,9 @@ def test_formats_for_partial_pulls_are_kept(start_registry, images, other_images
     other_images.tag(name, f"{host}/team/copy:1")
     registry.push(f"{host}/team/copy:1", images=other_images)
     assert described(f"{host}/team/copy:1") == found.layers
+    # An image that was built on it takes the layer with its annotations.
+    (tmp_path / "b").write_text("b")
+    commit(other_images, pulled.id, str(tmp_path), tags=[f"{host}/team/built:1"])
+    registry.push(f"{host}/team/built:1", images=other_images)
+    below, above = described(f"{host}/team/built:1")
+    assert (below, above.annotations) == (found.layers[0], {})
