@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -96,22 +97,48 @@ def _downloaded(url: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def written(path: str, mode: int = 0o600) -> Iterator[int]:
-    """A file that appears under its name once it is complete; an existing file is kept until then. Raises
+    """A file that appears under its name once it is complete; an existing file is kept until then. If the process is
+    killed before, nothing of it remains, where the file system has files without a name (open(2), O_TMPFILE). Raises
     CommandError."""
-    draft = f"{path}.{os.getpid()}.part"
-    if os.path.exists(path) and not os.path.isfile(path):
-        draft = path  # a pipe, /dev/stdout
+    direct = os.path.exists(path) and not os.path.isfile(path)  # a pipe, /dev/stdout
+    draft = path if direct else f"{path}.{os.getpid()}.part"
     try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        fd = -1 if direct else _nameless(os.path.dirname(path) or ".", mode)
+        named = fd < 0
+        if named:
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     except OSError as error:
         raise CommandError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
     try:
         yield fd
-        if draft != path:
+        if not named:
+            _give_name(fd, draft)
+            named = True
+        if not direct:
             os.rename(draft, path)
     except BaseException:
-        if draft != path:
+        if named and not direct:
             os.unlink(draft)
         raise
     finally:
         os.close(fd)
+
+
+def _nameless(folder: str, mode: int) -> int:
+    """A file without a name, to be linked into `folder`; -1 if its file system has none. Raises OSError."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR):
+            return -1
+        raise
+
+
+def _give_name(fd: int, path: str) -> None:
+    descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # of a killed process that had our number
+        os.link(str(fd), path, src_dir_fd=descriptors, follow_symlinks=True)
+    finally:
+        os.close(descriptors)
