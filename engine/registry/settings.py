@@ -10,14 +10,18 @@ mirrors = ["https://mirror.example.com", "http://10.0.0.1:5000/hub"]
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from engine.bounded_read import MIB, read_bytes
 from engine.errors import InvalidSpec
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Level = Annotated[int, Meta(ge=0, le=22)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,10 +35,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     plain_http: bool = False
     insecure: bool = False
     ca: str = ""
-    connect_timeout: float = 15.0
-    read_timeout: float = 60.0
+    connect_timeout: Seconds = 15.0
+    read_timeout: Seconds = 60.0
     compression: Literal["", "gzip", "zstd"] = ""
-    compression_level: int = 0
+    compression_level: Level = 0
+
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class _File(Struct, forbid_unknown_fields=True):
@@ -52,10 +59,16 @@ def of(registry: str, environ: Mapping[str, str] = os.environ) -> Settings:
             data = tomllib.loads(text)
             table = msgspec.convert(data, _File).registry
         except FileNotFoundError:
+            if path == environ.get("COMPOSER_REGISTRIES"):
+                raise InvalidSpec(f"COMPOSER_REGISTRIES names {path}, which does not exist") from None
             continue
-        except (OSError, ValueError, msgspec.ValidationError) as error:
+        except OSError as error:
+            raise InvalidSpec(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, msgspec.ValidationError) as error:
             raise InvalidSpec(f"{path}: {error}") from error
         found = table.get(registry, found)
+        for place in (*found.mirrors, *([found.location] if found.location else [])):
+            endpoint(place, path)
     return found
 
 
@@ -74,10 +87,10 @@ class Endpoint(Struct, frozen=True):
     scheme: str = ""
 
 
-def endpoint(text: str) -> Endpoint:
-    """Of a mirror or location. Raises InvalidSpec."""
+def endpoint(text: str, file: str = "registries.toml") -> Endpoint:
+    """Of a mirror or location in `file`. Raises InvalidSpec."""
     scheme, separator, rest = text.rpartition("://")
     host, _, prefix = rest.partition("/")
-    if (separator and scheme not in ("http", "https")) or not host or any(c in host for c in "@?# "):
-        raise InvalidSpec(f"registries.toml: {text!r} is not of the form [https://]host[:port][/prefix]")
+    if (separator and scheme not in ("http", "https")) or not host or not _HOST.fullmatch(host):
+        raise InvalidSpec(f"{file}: {text!r} is not of the form [https://]host[:port][/prefix]")
     return Endpoint(host, prefix.strip("/"), scheme)

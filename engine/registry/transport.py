@@ -194,7 +194,9 @@ class Transport:
             try:
                 context.load_verify_locations(self._ca)
             except OSError as error:
-                raise RegistryError(f"cannot use the CA file {self._ca} of {self.registry}: {error}") from error
+                raise RegistryError(
+                    f"cannot use the CA file {self._ca} of {self.registry}: {error.strerror}"
+                ) from error
         with contextlib.suppress(OSError):
             folder = f"{_CERTIFICATES}/{self.host}"
             for name in sorted(os.listdir(folder)):

@@ -11,6 +11,7 @@ from engine.registry.transport import Transport
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     path = tmp_path / "registries.toml"
+    path.touch()
     monkeypatch.setenv("COMPOSER_REGISTRIES", str(path))
     monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
     return path
@@ -56,6 +57,13 @@ def test_plain_http_and_trust(file):
         "[[",
         '[registry."a"]\nread_timeout = "x"',
         "[other]",
+        '[registry."a"]\nconnect_timeout = -1',
+        '[registry."a"]\nread_timeout = 0',
+        '[registry."a"]\nread_timeout = nan',
+        '[registry."a"]\nread_timeout = inf',
+        '[registry."a"]\ncompression_level = 99',
+        '[registry."a"]\nmirrors = ["b", "ftp://x"]',
+        '[registry."a"]\nlocation = "http://"',
         "x" * (2 << 20),
     ],
 )
@@ -65,10 +73,22 @@ def test_wrong_files_are_named(file, text):
         settings.of("a")
 
 
-@pytest.mark.parametrize("text", ["ftp://x", "", "https://", "user@host", "a b/c"])
+@pytest.mark.parametrize("text", ["ftp://x", "", "https://", "user@host", "a b/c", "a:b", "[::1", "a:1:2", "a\n"])
 def test_wrong_places(text):
     with pytest.raises(InvalidSpec):
         settings.endpoint(text)
+
+
+def test_a_file_that_is_named_must_exist(tmp_path):
+    with pytest.raises(InvalidSpec, match=f"COMPOSER_REGISTRIES names {tmp_path}/none, which does not exist"):
+        settings.of("a", {"COMPOSER_REGISTRIES": f"{tmp_path}/none"})
+    with pytest.raises(InvalidSpec, match=f"cannot read {tmp_path}: Is a directory"):
+        settings.of("a", {"COMPOSER_REGISTRIES": str(tmp_path)})
+
+
+@pytest.mark.parametrize("text", ["[::1]:5000/x", "http://h_1.Example:80", "10.0.0.1"])
+def test_places(text):
+    assert settings.endpoint(text).host in text
 
 
 def test_the_users_file_wins(tmp_path):
