@@ -89,7 +89,7 @@ def plan(
 def _checked_mac(record: NetworkRecord, attachment: Attachment) -> str:
     """The requested MAC address, or "". Raises InvalidSpec for a wrong one, and for wrong link-local addresses."""
     mac = attachment.mac_address.lower().replace("-", ":")
-    if mac and (not re.fullmatch(_MAC, mac) or int(mac[:2], 16) & 1):
+    if mac and (not re.fullmatch(_MAC, mac) or int(mac[:2], 16) & 1 or not mac.strip("0:")):
         raise InvalidSpec(f"network {record.spec.name}: {attachment.mac_address!r} is not a valid MAC address")
     for address in attachment.link_local_ips:
         try:

@@ -127,7 +127,7 @@ def _edges(subnet: Subnet) -> tuple[Address, ...]:
 
 
 def _check_mac(scope: Scope, path: Path, text: str) -> None:
-    if text and (not _MAC.fullmatch(text) or int(text[:2], 16) & 1):
+    if text and (not _MAC.fullmatch(text) or int(text[:2], 16) & 1 or not text.strip("0:-")):
         scope.refuse(path, f"{text!r} is not a valid MAC address, like 02:42:ac:11:00:02")
 
 
@@ -161,6 +161,8 @@ def check_pools(path: Path, network: Network, problems: Problems) -> None:
             problems.refuse(
                 (*where, "subnet"), f"{pool.subnet} consists of {kind} addresses, which no interface can have"
             )
+        if subnet.version == 6 and subnet.network_address.ipv4_mapped:
+            problems.refuse((*where, "subnet"), f"{pool.subnet} consists of IPv4 addresses: write them as such")
         if subnet.version in seen:
             why = f"a bridge network has one IPv{subnet.version} subnet, and {seen[subnet.version]} is already set"
             problems.refuse((*where, "subnet"), why)

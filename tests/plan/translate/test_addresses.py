@@ -45,6 +45,8 @@ MTU = "com.docker.network.driver.mtu"
         ("{}", "{ipv4_address: 10.1.0.5}", "requires a subnet of its own: set networks.n.ipam.config"),
         (ipam(NET), '{ipv6_address: "fd00::5"}', "requires a subnet of its own"),
         (ipam("subnet: 10.1.0.1/32"), "{}", "5:24 10.1.0.1/32 is too small"),
+        (ipam('subnet: "::ffff:10.1.0.0/120"').replace("{ipam", "{enable_ipv6: true, ipam"), "{}", "of IPv4 addresses"),
+        ("{}", '{mac_address: "00:00:00:00:00:00"}', "is not a valid MAC address"),
         (ipam("subnet: 10.9.0.128/25"), "{}", "5:24 10.9.0.128/25 overlaps 10.9.0.0/24 of network m"),
         ("{enable_ipv4: false}", "{}", "5:7 IPv4 or IPv6 must be enabled"),
         (option(MTU, "foo"), "{}", "5:21 'foo' is not a number of bytes"),
