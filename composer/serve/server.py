@@ -23,7 +23,8 @@ from anyio.abc import SocketAttribute, SocketStream
 from composer.release import VERSION
 from composer.serve.access import Access, scoped
 from composer.serve.docker.attach import Waiting
-from composer.serve.docker.event_journal import Journal, Observer
+from composer.serve.docker.event_journal import Journal
+from composer.serve.docker.observer import Observer
 from composer.serve.docker.rows import Rows
 from composer.serve.errors import described_error
 from composer.serve.http.connection import Connection

@@ -10,8 +10,9 @@ import anyio
 from composer.cli.render.gojson import compact
 from composer.cli.render.gotemplate import Template
 from composer.load.printable import one_line
-from composer.serve.docker.event_journal import Journal, Observer
+from composer.serve.docker.event_journal import Journal
 from composer.serve.docker.events import FILTERS, fits
+from composer.serve.docker.observer import Observer
 from composer.view.api_format import nanoseconds
 from composer.view.filters import Filters
 
