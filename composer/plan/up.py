@@ -71,7 +71,8 @@ class _Up:
             self.shared.remove(record, "it is an orphan")
 
     def _service(self, service: DesiredService) -> None:
-        scale = self.options.scale.get(service.name, service.scale)
+        # A provider learns the requested scale; its service has no container, or the relay.
+        scale = service.scale if service.provider else self.options.scale.get(service.name, service.scale)
         existing = [c for c in self.snapshot.service(service.name) if c.id not in self.shared.removed]
         causes = {record.id: self._recreate_cause(service, record) for record in existing}
         # Scale down: remove outdated containers first, then those with the highest numbers.

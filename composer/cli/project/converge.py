@@ -129,7 +129,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     for job in jobs:
         _ensure_job_images(context, desired, names, job, images)
     if external:
-        desired = supplied(context, desired, names, provided=wanted.action == "up", built=built)
+        desired = supplied(context, desired, names, provided=wanted.action == "up", built=built, scale=wanted.scale)
         context.desired = context.desired_or_none = desired
     code = carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
     if not context.dry_run and any(service.build is not None for service in desired.services.values()):

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from composer.cli.project.context import Context
     from composer.plan.desired import Desired
@@ -33,17 +34,18 @@ def pull_provided(context: Context, services: Sequence[str], *, dependencies: bo
 
 
 def supplied(
-    context: Context, desired: Desired, names: Iterable[str], *, provided: bool = True, built: Iterable[str] = ()
-) -> Desired:
+    context: Context, desired: Desired, names: Iterable[str], *, provided: bool = True, built: Iterable[str] = (),
+    scale: Mapping[str, int] = MappingProxyType({}),
+) -> Desired:  # fmt: skip
     """The project with the variables for these services. `provided`: also call providers; those whose image was built get
-    it. Raises CommandError."""
+    it, and each gets the `scale` that the command gives. Raises CommandError."""
     names = list(names)
     if any(service.provider is not None for service in desired.services.values()):
         from composer.cli.project.providers import provide
         from composer.cli.project.relay import kept
 
         desired = kept(context, desired, called=names if provided else ())
-        desired = provide(context, desired, names, built=built) if provided else desired
+        desired = provide(context, desired, names, built=built, scale=scale) if provided else desired
     if any(one.api_socket for one in desired.every()):
         from composer.cli.project.api_socket import with_socket
 

@@ -43,9 +43,16 @@ class Provided(Struct, kw_only=True):
 
 
 def converse(
-    context: Context, service: str, words: list[str], progress: Progress, *, pulling: bool = False
+    context: Context,
+    service: str,
+    words: list[str],
+    progress: Progress,
+    *,
+    pulling: bool = False,
+    scale: int | None = None,
 ) -> tuple[Provided, int]:
-    """Run the program to completion and answer its requests; returns also its exit code. Raises CommandError."""
+    """Run the program to completion and answer its requests; returns also its exit code. `scale`: that of the command, which
+    replaces the service's. Raises CommandError."""
     found = Provided()
     environ = {**context.environ, **ANNOUNCED}
     try:
@@ -57,7 +64,7 @@ def converse(
         answers = _Answers(process.stdin)
         try:
             for line in process.stdout:
-                _handle(context, service, line, found, answers, progress, pulling=pulling)
+                _handle(context, service, line, found, answers, progress, pulling=pulling, scale=scale)
         except BaseException:
             process.kill()
             raise
@@ -76,6 +83,7 @@ def _handle(
     progress: Progress,
     *,
     pulling: bool,
+    scale: int | None,
 ) -> None:
     if not line.strip():
         return
@@ -96,7 +104,7 @@ def _handle(
         port, address = relay.endpoint(service, text)
         found.endpoints[port] = address
     elif sort == "get-service-config":
-        answers.give(_definition(context, service))
+        answers.give(_definition(context, service, scale))
     elif sort == "get-relay-info":
         answers.give(relay.information(context, context.project_name, service))
     elif sort == "get-image" and pulling:
@@ -175,7 +183,7 @@ def _archive(context: Context, name: str, platform: str) -> Iterator[bytes]:
             yield piece
 
 
-def _definition(context: Context, name: str) -> str:
+def _definition(context: Context, name: str, scale: int | None) -> str:
     """A service of the project in canonical form, on one line. Its image is named even if only `build` is given, and `build` is
     left out: a provider cannot build."""
     from composer.load.project import load_tree
@@ -185,6 +193,8 @@ def _definition(context: Context, name: str) -> str:
     provider = context.desired.services[name].provider
     if provider is not None and provider.image:
         tree = {**tree, "image": provider.image}
+    if scale is not None:
+        tree = {**tree, "scale": scale}
     return json.dumps({key: value for key, value in tree.items() if key != "build"}, ensure_ascii=False)
 
 

@@ -18,6 +18,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
@@ -46,14 +47,18 @@ METADATA_TIMEOUT = 30
 """Seconds."""
 
 
-def provide(context: Context, desired: Desired, names: Iterable[str], *, built: Iterable[str] = ()) -> Desired:
+def provide(
+    context: Context, desired: Desired, names: Iterable[str], *, built: Iterable[str] = (),
+    scale: Mapping[str, int] = MappingProxyType({}),
+) -> Desired:  # fmt: skip
     """Start the services with a provider, in order; returns the project with the variables for their dependants, and with
-    relays. `built`: the services whose image this command has built. Raises CommandError for failures."""
+    relays. `built`: the services whose image this command has built; `scale`: service → the scale that the command gives.
+    Raises CommandError for failures."""
     wanted, built = set(names), set(built)
     for name in desired.order:
         if name in wanted and desired.services[name].provider is not None:
             pull(context, desired.services[name], "missing", built=name in built)
-            said = _call(context, desired.services[name], "up")
+            said = _call(context, desired.services[name], "up", scale=scale.get(name))
             given = {f"{name.upper()}_{key}": value for key, value in said.prefixed.items()}
             services = {
                 other: with_variables(context, service, given, said.plain) if _needs(service, name) else service
@@ -117,7 +122,9 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _call(context: Context, service: DesiredService, action: str, more: Iterable[str] = ()) -> Provided:
+def _call(
+    context: Context, service: DesiredService, action: str, more: Iterable[str] = (), *, scale: int | None = None
+) -> Provided:
     """Call the program with the options that it knows, and the flags `more`; returns what it says of its resource."""
     assert service.provider is not None
     kind, options = service.provider.type, service.provider.options
@@ -144,7 +151,7 @@ def _call(context: Context, service: DesiredService, action: str, more: Iterable
         return Provided()
     with context.progress(action) as progress:
         progress.update(service.name, working)
-        found, code = converse(context, service.name, words, progress, pulling=action == "pull")
+        found, code = converse(context, service.name, words, progress, pulling=action == "pull", scale=scale)
         if code or found.error:
             progress.update(service.name, "Error", State.ERROR)
             why = found.error or f"it ended with exit code {code}"

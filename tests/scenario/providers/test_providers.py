@@ -104,6 +104,8 @@ def test_it_may_ask_for_its_definition(composer, cloud):
     composer("up", "-d")
     answer = json.loads((cloud / "answer").read_text())
     assert answer["environment"] == {"TOWN": "Trier"} and answer["scale"] == 2
+    composer("up", "-d", "--scale", "store=5")
+    assert json.loads((cloud / "answer").read_text())["scale"] == 5 and not composer("ps", "-aq").out
     assert answer["ports"] == [{"mode": "ingress", "target": 80, "protocol": "tcp"}]
     composer("down")
 
