@@ -50,8 +50,8 @@ KEPT = {"blobs", "layers", "cache", "composer.db", "composer.db-wal", "composer.
 
 @pytest.fixture
 def images(tmp_path, request, registry, busybox_rootfs, roots):
-    """The command line with a state root of its own, the built image, and its copies in a file and in the registry."""
-    own = Roots(f"{roots.state}-images", roots.run)
+    """The command line with roots of its own, the built image, and its copies in a file and in the registry."""
+    own = Roots(f"{roots.state}-images", f"{roots.run}-images")
     command = Composer(tmp_path, own, request.path.parent)
     command.write({"Dockerfile": DOCKERFILE, ".dockerignore": "*.tar\ntmp\n"}, compose=COMPOSE)
     (command.folder / ROOTFS).write_bytes(busybox_rootfs)
@@ -62,7 +62,7 @@ def images(tmp_path, request, registry, busybox_rootfs, roots):
     command("image", "push", PULLED)
     yield command
     command.end()
-    subprocess.run(["rm", "-rf", own.state], check=True)
+    subprocess.run(["rm", "-rf", own.state, own.run], check=True)
 
 
 def present(images):
