@@ -213,16 +213,21 @@ class ImageStore:
             raise Conflict(f"{new} contains a digest, which a tag cannot")
         others = {} if _SHORT_ID.match(name) else self.variants(name)
         with self.store.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
-                (str(parsed), record.id, time.time()),
+            done = db.execute(
+                "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) SELECT ?, id, ? FROM images WHERE id = ?",
+                (str(parsed), time.time(), record.id),
             )
+            if not done.rowcount:
+                raise NotFound("image", name, hint="It was removed just now.")
         self.set_variants(str(parsed), others)
 
     def add_digest(self, image_id: str, name: references.Reference) -> None:
-        """Record the digest of the image in a registry."""
+        """Record the digest of the image in a registry. It may have been removed during the push."""
         with self.store.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", (str(name), image_id))
+            db.execute(
+                "INSERT OR REPLACE INTO digests (reference, image_id) SELECT ?, id FROM images WHERE id = ?",
+                (str(name), image_id),
+            )
 
     def remove(self, name: str, *, force: bool = False) -> list[str]:
         """Untag an image, and delete it with its last tag; returns lines as `docker rmi` prints them.

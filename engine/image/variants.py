@@ -27,8 +27,10 @@ def of(db: sqlite3.Connection, name: str) -> dict[str, str]:
 
 
 def put(db: sqlite3.Connection, name: str, platform: str, image_id: str) -> None:
+    """Make an image a variant of the name, unless it was removed."""
     db.execute(
-        "INSERT OR REPLACE INTO variants (reference, platform, image_id) VALUES (?, ?, ?)", (name, platform, image_id)
+        "INSERT OR REPLACE INTO variants (reference, platform, image_id) SELECT ?, ?, id FROM images WHERE id = ?",
+        (name, platform, image_id),
     )
 
 

@@ -227,3 +227,11 @@ def test_when_an_image_was_last_got(images):
     assert again.tagged_at >= record.tagged_at
     assert make(images, "web:1").tagged_at >= again.tagged_at
     assert make(images, b="2").tagged_at == 0.0
+
+
+def test_an_image_that_is_removed_while_it_is_tagged(images, monkeypatch):
+    record = make(images, "app:1")
+    images.remove(record.id)
+    monkeypatch.setattr(images, "need", lambda name: record)
+    with pytest.raises(NotFound):
+        images.tag("app:1", "app:2")

@@ -177,3 +177,18 @@ def test_nothing_listens(images, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:5999")
     with pytest.raises(RegistryError, match=r"no answer from registry registry\.test"):
         registry.pull("registry.test/app", images=images)
+
+
+def test_an_image_that_is_removed_during_its_push(start_registry, images, other_images, make):
+    """The push ends, and records nothing about an image that is gone."""
+    host = start_registry()
+    pushed = make(images, f"{host}/app:1", a=b"x")
+
+    def remove(event):
+        if event["status"] == "Pushed":
+            with images.store.transaction() as db:
+                db.execute("DELETE FROM images WHERE id = ?", (pushed.id,))
+
+    digest = registry.push(f"{host}/app:1", images=images, progress=remove)
+    assert images.get(f"{host}/app@{digest}") is None
+    assert registry.pull(f"{host}/app:1", images=other_images).id == pushed.id
