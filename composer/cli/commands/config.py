@@ -202,7 +202,15 @@ def _variables(context: Context, args: Args) -> str:
     """The variables that the files use. A variable with several uses is listed once, with its last use."""
     if args.positional:
         _warn_of_selection(context, "--variables")
-    tree = loaded(context, args, interpolate=False, resolve_environment=False, consistency=False, validate=False).tree
+    tree = loaded(
+        context,
+        args,
+        interpolate=False,
+        resolve_environment=False,
+        consistency=False,
+        validate=False,
+        normalize=False,
+    ).tree
     found: dict[str, Variable] = {}
     _find_variables(tree, found)
     rows = [(name, one.default or "", one.alternate or "", one.required) for name, one in sorted(found.items())]

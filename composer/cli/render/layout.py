@@ -13,6 +13,7 @@ from composer.load.tree.text import marshalled
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Any
 
 UNSET: dict[str, Any] = {
@@ -24,6 +25,9 @@ UNSET: dict[str, Any] = {
     "resources": {},
 }
 """Keys that are always present in JSON, with their default values."""
+
+RESOLVED = frozenset(("args", "environment"))
+"""Lists that docker compose writes anew even without interpolation, so that an empty one becomes null in JSON."""
 
 CAPITALS = {"Path": "path", "Rate": "rate", "Weight": "weight"}
 """JSON's names for the keys of blkio_config's devices."""
@@ -40,8 +44,8 @@ def to_json(tree: Any) -> str:
 
 
 def sorted_json(tree: Any) -> str:
-    """Any tree as JSON, all keys sorted: `config --no-interpolate --format json`. An empty list is null there."""
-    return marshalled(_sorted(tree, sorted, empty=None), 2)
+    """Any tree as JSON, all keys sorted: `config --no-interpolate --format json`. Empty lists in RESOLVED are null."""
+    return marshalled(_sorted(tree, sorted, RESOLVED), 2)
 
 
 def sorted_yaml(tree: Any) -> str:
@@ -64,7 +68,12 @@ def _for_yaml(value: Any) -> Any:
     return value
 
 
-def _sorted(value: Any, ordered: Any, empty: Any = ()) -> Any:
+def _sorted(value: Any, ordered: Any, null: Container[str] = ()) -> Any:
+    """The tree with mappings ordered. Empty lists at the keys `null` are null."""
     if isinstance(value, list):
-        return [_sorted(item, ordered, empty) for item in value] or (None if empty is None else [])
-    return {key: _sorted(value[key], ordered, empty) for key in ordered(value)} if isinstance(value, dict) else value
+        return [_sorted(item, ordered, null) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: None if value[key] == [] and key in null else _sorted(value[key], ordered, null) for key in ordered(value)
+    }

@@ -292,7 +292,7 @@ class _Reader:
 
     def _timestamp(self, event: Any) -> None:
         path = self._path()
-        if path and isinstance(path[0], str) and path[0].startswith("x-"):
+        if any(isinstance(key, str) and key.startswith("x-") for key in path):
             return
         raise LoadError(
             f"{dotted(path)}: {event.value} is a date in YAML, which no compose key accepts",

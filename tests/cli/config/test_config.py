@@ -239,6 +239,12 @@ def test_images_include_those_of_jobs(config, tmp_path):
     assert config(tmp_path, "--profiles") == "never\n"
 
 
+@pytest.mark.parametrize("value", ["", "[$X]", "5"])
+def test_variables_of_a_service_that_is_no_mapping(config, tmp_path, value):
+    (tmp_path / "compose.yaml").write_text(f"services: {{a: {value}}}\n")
+    config(tmp_path, "--variables")
+
+
 def test_variables_of_an_invalid_file(config, tmp_path):
     (tmp_path / "compose.yaml").write_text("services: {a: {image: '$X', portz: '${P:-1}'}}\n")
     assert "portz" in config(tmp_path, "-q", code=1)

@@ -49,6 +49,7 @@ def test_every_key_of_the_schema_has_its_place() -> None:
 def test_sorted_trees_know_no_order() -> None:
     tree = {"services": {"b": {"image": "x", "build": "."}}, "name": "a"}
     assert sorted_yaml(tree) == "name: a\nservices:\n  b:\n    build: .\n    image: x\n"
+    assert sorted_json({"args": [], "b": []}).split() == '{ "args": null, "b": [] }'.split()
     assert sorted_json({"b": 1, "a": [{"d": 1, "c": 2}]}).split() == '{ "a": [ { "c": 2, "d": 1 } ], "b": 1 }'.split()
 
 
