@@ -64,13 +64,16 @@ class HostResolvers:
             file.write(text)
 
     def _watch(self) -> None:
-        """Watch the directory of the file, and that of the file that it links to (systemd-resolved, NetworkManager)."""
+        """Watch the directory of the file, and that of the file that it links to (systemd-resolved, NetworkManager); and
+        the file itself, which may be mounted from another directory (where composer runs in a container)."""
         try:
             if self._notices is None:
                 self._notices = inotify.Inotify()
                 self._watching = Readable(self._notices, self._changed)
             for path in {dnsforward.RESOLV_CONF, os.path.realpath(dnsforward.RESOLV_CONF)}:
                 self._notices.add(os.path.dirname(path), _MASK | inotify.IN_ONLYDIR)
+            if os.path.exists(dnsforward.RESOLV_CONF):
+                self._notices.add(dnsforward.RESOLV_CONF, inotify.IN_CLOSE_WRITE)
         except OperationFailed:
             pass  # no watches left, or no such directory: they keep their text, as with Docker
 
@@ -78,7 +81,9 @@ class HostResolvers:
         if self._notices is None:
             return
         names = {os.path.basename(path) for path in (dnsforward.RESOLV_CONF, os.path.realpath(dnsforward.RESOLV_CONF))}
-        news = [mask for _, mask, name in self._notices.read() if name in names or mask & inotify.IN_Q_OVERFLOW]
+        names.add("")  # the file itself
+        read = [(mask, name) for _, mask, name in self._notices.read() if not mask & inotify.IN_IGNORED]
+        news = [mask for mask, name in read if name in names or mask & inotify.IN_Q_OVERFLOW]
         # A file that has just been created is still empty; a link is not.
         if any(mask != inotify.IN_CREATE or os.path.islink(dnsforward.RESOLV_CONF) for mask in news):
             self._watch()  # the link may have changed

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 
 import pytest
 
@@ -50,6 +51,19 @@ def test_a_change_reaches_running_containers(box, host):
     assert shows(box, own, "example.org") == "nameserver 192.0.2.53\nsearch example.org"
     host.write_text("nameserver 192.0.2.3\n")
     assert shows(box, ours, "192.0.2.3") == "nameserver 192.0.2.3"
+
+
+def test_a_file_that_is_mounted_from_elsewhere(box, host, tmp_path):
+    """As in a container, whose engine writes into it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("nameserver 192.0.2.1\n")
+    subprocess.run(["mount", "--bind", elsewhere, host], check=True)
+    try:
+        record = box.start(network_mode="host")
+        elsewhere.write_text("nameserver 192.0.2.6\n")
+        shows(box, record, "192.0.2.6")
+    finally:
+        subprocess.run(["umount", host], check=True)
 
 
 def test_another_file_behind_the_link(box, host):
