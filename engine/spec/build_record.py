@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 def new_ref() -> str:
     """A new reference."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(25))
+    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(25))
 
 
 class BuildRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
