@@ -26,8 +26,8 @@ class Filters:
         self._values = values
 
     @classmethod
-    def of_json(cls, text: str, known: Iterable[str]) -> Filters:
-        """The parameter `filters` of a request. Raises Refusal."""
+    def of_json(cls, text: str, known: Iterable[str], *, strict: bool = True) -> Filters:
+        """The parameter `filters` of a request. Without `strict`, unknown ones have no effect. Raises Refusal."""
         if not text:
             return cls({}, known)
         try:
@@ -36,7 +36,8 @@ class Filters:
             raise Refusal("invalid filter") from None
         if not isinstance(given, dict):
             raise Refusal("invalid filter")
-        return cls({name: _values(values) for name, values in given.items()}, known)
+        known = tuple(known)
+        return cls({name: _values(values) for name, values in given.items() if strict or name in known}, known)
 
     @classmethod
     def of_flags(cls, texts: Iterable[str], known: Iterable[str]) -> Filters:

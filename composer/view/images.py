@@ -161,7 +161,7 @@ def inspected(image: ImageRecord, details: ImageDetails) -> dict[str, Any]:
         **({"Variant": image.variant} if image.variant else {}),
         "Os": image.os,
         "Size": image.size,
-        "GraphDriver": {"Name": "overlay2", "Data": None},
+        "GraphDriver": {"Name": "overlay2", "Data": {}},
         "RootFS": {"Type": "layers", "Layers": list(details.diff_ids)},
         "Metadata": {"LastTagTime": timestamp(image.tagged_at)},
         "Config": config(image.config),

@@ -160,12 +160,7 @@ def _volumes(record: ContainerRecord, config: ImageConfig | None) -> list[str]:
     spec, names = record.spec, ("", *record.state.anonymous_volumes)
     long = {mount["Target"] for mount in host_config(spec).get("Mounts") or ()}
     asked = (mount.target for mount in spec.mounts if mount.type == "volume" and mount.source in names)
-    inherits = bool(spec.volumes_from)  # those of the other containers are not this one's
-    return list(
-        dict.fromkeys(
-            [*(config.volumes if config else ()), *(one for one in asked if one not in long and not inherits)]
-        )
-    )
+    return list(dict.fromkeys([*(config.volumes if config else ()), *(one for one in asked if one not in long)]))
 
 
 def healthcheck(check: Healthcheck) -> dict[str, Any]:

@@ -64,7 +64,10 @@ def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:
     for value in filters.get("type"):
         if value not in TYPES:
             raise Refusal(f"invalid filter: 'type'='{value}'")
-    dangling = filters.boolean("dangling")
+    try:
+        dangling = filters.boolean("dangling")
+    except Refusal:
+        raise Refusal('invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")') from None
     used = {e.network for record in lookup.every(engine) for e in record.spec.networks}
 
     def fits(record: NetworkRecord) -> bool:

@@ -26,6 +26,11 @@ _WORDS = (
         re.compile(r"change to the working directory (?P<path>.+): ENOTDIR: .*"),
         r"Cannot mkdir: \g<path> is not a directory",
     ),
+    (
+        re.compile(r"change to the working directory (?P<path>.+): ENOENT: .*"),
+        r'chdir to cwd ("\g<path>") set in config.json failed: no such file or directory',
+    ),
+    (re.compile(r"execve: argv first element cannot be empty"), 'exec: "": executable file not found in $PATH'),
 )
 _CREATE_WORDS = (
     (
@@ -44,6 +49,16 @@ _CREATE_WORDS = (
     (
         re.compile(r"find device (?P<path>.+): ENOENT: .*"),
         r'error gathering device information while adding custom device "\g<path>": no such file or directory',
+    ),
+    (
+        re.compile(r"network (?P<name>\S+): address (?P<address>\S+) is in none of its subnets"),
+        r"invalid config for network \g<name>: invalid endpoint settings:\n"
+        r"no configured subnet or ip-range contain the IP address \g<address>",
+    ),
+    (
+        re.compile(r"network (?P<name>\S+): '(?P<address>.*)' is not a valid address: .*"),
+        r"invalid config for network \g<name>: invalid endpoint settings:\n* invalid IPv4 address: \g<address>\n"
+        r"* no configured subnet or ip-range contain the IP address \g<address>",
     ),
     (re.compile(r"find the block device (?P<path>.+): ENOENT: .*"), r"stat \g<path>: no such file or directory"),
 )

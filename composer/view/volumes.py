@@ -55,7 +55,8 @@ def selected(engine: Engine, filters: Filters) -> list[VolumeRecord]:
 
 
 def unused(engine: Engine, filters: Filters, *, everything: bool) -> list[VolumeRecord]:
-    """The volumes that a prune removes: unused anonymous ones; with `everything`, also named ones."""
+    """The volumes that a prune removes: unused anonymous ones; with `everything`, also named ones. As in Docker, those
+    with driver options stay."""
     used = users(engine)
     return [
         record
@@ -63,11 +64,14 @@ def unused(engine: Engine, filters: Filters, *, everything: bool) -> list[Volume
         if (record.spec.anonymous or everything)
         and filters.labelled(record.spec.labels)
         and record.spec.name not in used
+        and not record.spec.driver_opts
     ]
 
 
 def check_name(name: str) -> None:
     """Raises Refusal for an invalid name."""
+    if len(name) == 1:
+        raise Refusal(f"create {name}: volume name is too short, names should be at least two alphanumeric characters")
     if not NAME.match(name):
         raise Refusal(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '

@@ -28,14 +28,16 @@ def commit(
     image = images.need(record.spec.image)
     upper = f"{images.store.roots.container(record.group, record.id)}/upper"
     make_seen(upper)  # a container that was never started has no changes
+    config = _configuration(record.spec, image)
     return committing.commit(
         images,
         image.id,
         upper,
         tags=[reference] if reference else [],
-        config=amend(_configuration(record.spec, image)),
+        config=amend(config),
         author=author,
         message=message,
+        created_by=" ".join(config.command),
     )
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 from engine.container.filesystem import alone
 from engine.errors import OperationFailed
 from engine.image.images import ImageStore
-from engine.image.layer.pack import pack, pack_open
+from engine.image.layer.pack import pack
 from engine.image.merged import merged
 from engine.poll import write_all
 from engine.spec.state import ContainerRecord
 
 
 def export(images: ImageStore, record: ContainerRecord, output: int) -> None:
-    """See composer.run.port.Streams.export. Entries begin with "./"."""
+    """See composer.run.port.Streams.export. As in Docker, entries have no "./" in front, and the root has none."""
     with alone(images, record) as root:
-        pack_open(root, ".", Writer(output))
+        tree = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+        try:
+            pack(tree, Writer(output), whiteouts=False, live=True)
+        finally:
+            os.close(tree)
 
 
 def export_image(images: ImageStore, reference: str, output: int) -> None:

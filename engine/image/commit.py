@@ -22,10 +22,11 @@ def commit(
     config: ImageConfig | None = None,
     author: str = "",
     message: str = "",
+    created_by: str = "",
 ) -> ImageRecord:
     """Record the image `base` with the changes in the folder `upper` as a new one, with `config` instead of the base's.
 
-    `upper` is only read, and may belong to a running container. Raises NotFound, OperationFailed.
+    `created_by` is the command that made the changes, for the history. `upper` is only read, and may belong to a running container. Raises NotFound, OperationFailed.
     """
     with lease.adding(images.store.roots):
         file = images.file(base)
@@ -42,6 +43,8 @@ def commit(
         file.author, file.parent = author, base
         if config is not None:
             file.config = image_config.raw(config)
-        step = image_config.History(created=file.created, comment=message, empty_layer=len(chain) == len(layers))
+        step = image_config.History(
+            created=file.created, created_by=created_by, comment=message, empty_layer=len(chain) == len(layers)
+        )
         file.history = [*(file.history or ()), step]
         return images.record(image_config.encode(file), chain, tags=tags, built=True)

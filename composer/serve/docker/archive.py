@@ -4,6 +4,7 @@ ImageCommit)."""
 from __future__ import annotations
 
 import base64
+import re
 import stat
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from composer.serve.supervised import CAUSE, perform
 from composer.view import lookup
 from composer.view.api_format import timestamp
 from composer.view.images import familiar
-from engine.errors import NotFound
+from engine.errors import EngineError, NotFound
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
     from engine.spec.stream import PathStatus
 
+_NO_CHANGE = re.compile(r"--change:\d+: (\w+) cannot be a change")
 KINDS = {"modified": 0, "added": 1, "deleted": 2}
 TAR = "application/x-tar"
 STATUS = "X-Docker-Container-Path-Stat"
@@ -73,10 +75,14 @@ async def _find(server: Server, request: Request) -> tuple[ContainerRecord, str,
     def status() -> PathStatus:
         return server.open_engine().path_status(record.group, record.id, path)
 
+    absent = HTTPError(404, f"Could not find the file {path} in container {request.arguments['id']}")
     try:
-        return record, path, await to_thread.run_sync(status)
+        there = await to_thread.run_sync(status)
     except NotFound:
-        raise HTTPError(404, f"Could not find the file {path} in container {request.arguments['id']}") from None
+        raise absent from None
+    if path.endswith(("/", "/.")) and not (stat.S_ISDIR(there.mode) or stat.S_ISLNK(there.mode)):
+        raise absent  # the path asks for a directory
+    return record, path, there
 
 
 async def status(server: Server, request: Request, exchange: Exchange) -> Reply:
@@ -137,14 +143,19 @@ async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
     def work() -> ImageRecord:
         reference = f"{name}:{tag}" if name and tag else name
         engine = server.open_engine()
-        return engine.commit(
-            record.group,
-            record.id,
-            reference,
-            author=request.query("author"),
-            message=request.query("comment"),
-            changes=changes,
-        )
+        try:
+            return engine.commit(
+                record.group,
+                record.id,
+                reference,
+                author=request.query("author"),
+                message=request.query("comment"),
+                changes=changes,
+            )
+        except EngineError as error:
+            if wrong := _NO_CHANGE.match(error.message):
+                raise BadRequest(f"{wrong[1]} is not a valid change command") from None
+            raise
 
     async with _paused(server, record) if request.flag("pause", default=True) else nullcontext():
         image = await to_thread.run_sync(work)

@@ -86,6 +86,9 @@ def check_named(engine: Engine, spec: ContainerSpec, host: body.HostConfig) -> N
         for name, _ in spec.links:
             if absent(name):
                 raise BadRequest(f"could not get container for {name}: No such container: {name}")
+    for text in spec.volumes_from:
+        if (mode := text.partition(":")[2]) and set(mode.split(",")) - {"ro", "rw", "z", "Z", "nocopy"}:
+            raise BadRequest(f"invalid mode: {mode}")
     for mount in spec.mounts:
         if mount.type == "image":
             need_image(engine, mount.source)
@@ -109,6 +112,8 @@ def warnings(host: body.HostConfig) -> list[str]:
     found = []
     if host.network_mode == "host" and any((host.port_bindings or {}).values()):
         found.append("Published ports are discarded when using host network mode")
+    if any(mount.type == "image" for mount in host.mounts or ()):
+        found.append("Image mount is an experimental feature")
     if host.oom_kill_disable and not host.memory:
         found.append(
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running "

@@ -30,7 +30,7 @@ _NAMED = ("container", "network", "volume", "daemon", "plugin", "service", "node
 async def events(server: Server, request: Request, exchange: Exchange) -> None:
     """Send the headers at once, then remembered events since `since`, then new ones, until `until` or the client
     disconnects."""
-    filters = Filters.of_json(request.query("filters"), FILTERS)
+    filters = Filters.of_json(request.query("filters"), FILTERS, strict=False)
     since, until = _moment(request, "since"), _moment(request, "until")
     media = "application/jsonl" if "jsonl" in request.headers.get("accept", "") else "application/json"
     follower = server.journal.follow()
@@ -54,7 +54,7 @@ async def events(server: Server, request: Request, exchange: Exchange) -> None:
 def _moment(request: Request, name: str) -> float | None:
     text = request.query(name)
     try:
-        return moment(text)
+        return 0.0 if text == "0" else moment(text)
     except ValueError:
         raise BadRequest(f'failed to parse value as time or duration: "{text}"') from None
 

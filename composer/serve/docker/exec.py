@@ -162,6 +162,11 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         await raw.end()
         return None
     made.started = True
+    if not (made.spec.working_dir or "/").startswith("/"):
+        made.exit_code = 128
+        await raw.send(_as_output("Cwd must be an absolute path\r\n", tty=tty))
+        await raw.end()
+        return None
     try:
         if size := console_size(asked.console_size or made.wanted.console_size):
             made.spec = structs.replace(made.spec, console_size=size)
@@ -177,9 +182,9 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
 
 def _failed(made: Exec, error: EngineError) -> str:
     """Why the process could not start; its exit code tells whether the program was found."""
-    code = getattr(error, "exit_code", 126)
-    made.exit_code = code if code in (126, 127) else 126
-    return words(error.message, name="", endpoint="")
+    code, text = getattr(error, "exit_code", 126), words(error.message, name="", endpoint="")
+    made.exit_code = 127 if code == 127 or "executable file not found" in text else 126
+    return text
 
 
 def _line(spec: ExecSpec) -> str:

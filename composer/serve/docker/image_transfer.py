@@ -129,7 +129,9 @@ async def _import(server: Server, request: Request, exchange: Exchange) -> Reply
     message, changes = request.query("message"), request.queries("changes")
 
     def work(fd: int) -> ImageRecord:
-        return server.open_engine().import_image(fd, reference, changes=changes, message=message)
+        return server.open_engine().import_image(
+            fd, reference, changes=changes, message=message, platform=request.query("platform")
+        )
 
     record = await upload(request, work)
     for name in record.tags:
@@ -182,6 +184,8 @@ async def save(server: Server, request: Request, exchange: Exchange) -> None:
         raise BadRequest("no images were named")
     wanted = platform_of(request)
     for name in names:
+        if server.engine.image(name) is None:
+            raise HTTPError(404, f"No such image: {name}")
         need(server.engine, name, wanted)
     platforms = [wanted] if wanted else []
     await download(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from composer.plan.labels import group_of
 from composer.plan.operations import CreateVolume, RemoveVolume
 from composer.serve.docker import body
-from composer.serve.http.errors import HTTPError
+from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import NO_CONTENT, OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
 from composer.view.errors import Unknown
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
+
+
+_NO_OPTION = re.compile(r"the local driver has no option '(.*)'")
 
 
 async def listing(server: Server, request: Request, exchange: Exchange) -> Reply:
@@ -60,7 +64,12 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         )
         server.access.check_volume(spec)
         operation = CreateVolume(id=0, name=name, cause=CAUSE, volume=spec)
-        await perform(server, group_of(spec.labels), operation)
+        try:
+            await perform(server, group_of(spec.labels), operation)
+        except HTTPError as error:
+            if wrong := _NO_OPTION.search(error.message):
+                raise BadRequest(f'create {name}: invalid option: "{wrong[1]}"') from None
+            raise
     return Reply(shown(need(server.engine, name)), status=201)
 
 
