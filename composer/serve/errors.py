@@ -48,4 +48,6 @@ def failed(kind: str, message: str) -> HTTPError:
         "not found" in message or "no such file" in message or "permission denied" in message
     ):
         status = 400
+    if "was killed by SIG" in message and "before it could run its program" in message:  # by another client
+        status = 409
     return HTTPError(status, message)

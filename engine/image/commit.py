@@ -26,7 +26,8 @@ def commit(
 ) -> ImageRecord:
     """Record the image `base` with the changes in the folder `upper` as a new one, with `config` instead of the base's.
 
-    `created_by` is the command that made the changes, for the history. `upper` is only read, and may belong to a running container. Raises NotFound, OperationFailed.
+    `created_by` is the command that made the changes, for the history.
+    `upper` is only read, and may belong to a running container. Raises NotFound, OperationFailed.
     """
     with lease.adding(images.store.roots):
         file = images.file(base)

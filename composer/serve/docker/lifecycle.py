@@ -113,6 +113,8 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply:
     try:
         await perform(server, record.group, operation, attach=server.waiting.attach_to(record.id))
     except HTTPError as error:
+        if "is already running" in error.message:  # another client was faster
+            return NOT_MODIFIED
         await _never_started(server, record)
         message = words(error.message, name=record.spec.name, endpoint=record.id)
         raise HTTPError(error.status, message) from None
