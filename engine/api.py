@@ -17,16 +17,7 @@ from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
 from engine.spec.credentials import Credentials
-from engine.spec.image import (
-    BuildSpec,
-    BuildWarning,
-    Freed,
-    ImageDetails,
-    ImageRecord,
-    RemoteImage,
-    SavedImage,
-    StoreUsage,
-)
+from engine.spec.image import BuildSpec, BuildWarning, Freed, ImageDetails, ImageRecord, StoreUsage
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord, Endpoint
 from engine.spec.stream import ContainerStats, PathStatus
@@ -43,6 +34,7 @@ if TYPE_CHECKING:
     from engine.session.session import Session
     from engine.spec.artifact import ArtifactFile, ArtifactKind
     from engine.spec.build_record import BuildRecord
+    from engine.spec.image import RemoteImage, SavedImage
     from engine.spec.outline import Outline, Targets
     from engine.watch.group import GroupWatch
     from engine.watch.tree import TreeWatch
