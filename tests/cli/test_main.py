@@ -186,3 +186,18 @@ def test_a_removed_working_directory_is_named(tmp_path: Path, words: list[str]) 
     )
     assert done.returncode == 1 and done.stderr.startswith("the working directory no longer exists") and not done.stdout
     assert 'cd "$PWD"' in done.stderr
+
+
+@pytest.mark.parametrize("command", ["volumes", "images", "ps", "top", "logs", "stats"])
+def test_without_a_project_a_listing_is_an_error(tmp_path: Path, command: str) -> None:
+    roots = {"COMPOSER_STATE_ROOT": str(tmp_path / "s"), "COMPOSER_RUN_ROOT": str(tmp_path / "r")}
+    done = subprocess.run(
+        [sys.executable, "-m", "composer", command],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": ROOT, **roots},
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("no configuration file provided: not found")

@@ -28,7 +28,8 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     context.check_services(args.positional, among_containers=True)
-    volumes = [v for v in context.engine.volumes() if v.spec.labels.get(PROJECT) == context.project_name]
+    project = context.project_name  # even if there is no volume at all, the project must exist
+    volumes = [v for v in context.engine.volumes() if v.spec.labels.get(PROJECT) == project]
     if args.positional:
         records = select(context.containers(), args.positional)
         used = {mount.source for record in records for mount in record.spec.mounts if mount.type == "volume"}
