@@ -1,5 +1,5 @@
-"""Random kills of commands that change images and the build cache, a quarter of COMPOSER_KILLS times (20), `make
-kill-storm` 200.
+"""Random kills of commands that change images and the build cache, COMPOSER_KILLS times if more than 20, else three
+times; `make kill-storm` 200.
 
 Each round kills the command, the processes that it has started, such as the removal of layers in the background, or
 both. The same command must then succeed, every image must run, and removing everything must leave an empty state
@@ -44,7 +44,7 @@ COMMANDS = (
 VICTIMS = ("command", "helpers", "command and helpers")
 LATEST = 0.6
 """The latest time of a kill in seconds: about the duration of the longest command."""
-ROUNDS = max(ROUNDS // 4, 4) if ROUNDS <= 20 else ROUNDS
+ROUNDS = 3 if ROUNDS <= 20 else ROUNDS
 KEPT = {"blobs", "layers", "cache", "composer.db", "composer.db-wal", "composer.db-shm", "reserve"}
 
 
