@@ -18,7 +18,9 @@ def shown(progress):
 def build(progress, *steps):
     reporter = Reporter(progress.take)
     for place, text in (*steps, ("internal", "exporting to image")):
-        reporter.step(place, text).done()
+        step = reporter.step(place, text)
+        step.output(b"naming to made done\n")
+        step.done()
     progress.exported("sha256:1", ("made", "other/x:2"))
 
 
@@ -32,9 +34,15 @@ def test_the_image_of_from_and_the_names_of_the_result_are_shown_in_full():
         "exporting to image",
         "exporting layers",
         "writing image sha256:1",
-        "naming to docker.io/library/made:latest",
+        "naming to docker.io/library/made",
         "naming to docker.io/other/x:2",
     ]
+
+
+def test_the_builders_own_lines_on_the_export_are_not_shown_twice():
+    progress = Progress("ref")
+    build(progress)
+    assert not [one for message in progress._messages for one in wire.blocks(wire.fields(message), 3)]
 
 
 def test_stages_and_scratch_as_base_are_not_shown():

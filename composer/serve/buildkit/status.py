@@ -48,6 +48,8 @@ class Progress:
         key = name if internal else event["step"]
         if (shown := self._shown.setdefault(key, name if internal else self._as_buildkit(name))) == "":
             return
+        if status == "output" and key == self._target:
+            return  # `exported` shows the image and its names, as BuildKit does
         digest = self._digest(key)
         if status == "output":
             line = f"{event.get('text', '')}\n"
@@ -128,7 +130,7 @@ class Progress:
             self._part(key, "exporting layers", began=self._started.get(key))
             self._part(key, f"writing image {image}")
         for tag in tags:
-            self._part(key, f"naming to {_tagged(parse(tag))}")
+            self._part(key, f"naming to {parse(tag)}")
         self.take({"step": key, "name": key, "status": "done"})
 
     @property
