@@ -34,7 +34,7 @@ def test_the_image_of_from_and_the_names_of_the_result_are_shown_in_full():
         "exporting to image",
         "exporting layers",
         "writing image sha256:1",
-        "naming to docker.io/library/made",
+        "naming to docker.io/library/made:latest",
         "naming to docker.io/other/x:2",
     ]
 
