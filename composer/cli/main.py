@@ -85,6 +85,7 @@ def script() -> NoReturn:
     # tenth of the time of a command or of a supervisor's start.
     gc.set_threshold(50_000, 20, 20)
     _replace_closed_streams()
+    _forget_coerced_locale()
     try:
         compiled.use()
         code = main(early=_early_fork(sys.argv[1:]))
@@ -102,6 +103,15 @@ def _replace_closed_streams() -> None:
         if getattr(sys, name) is None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number, which is this one
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+
+
+def _forget_coerced_locale() -> None:
+    """Remove the LC_CTYPE that Python sets itself in the C locale (PEP 538): files and containers see the variables of
+    the caller alone."""
+    if os.environ.get("LC_CTYPE") == "C.UTF-8":
+        with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as file:
+            if b"LC_CTYPE=" not in file.read():
+                del os.environ["LC_CTYPE"]
 
 
 def _early_fork(words: list[str]) -> EarlyFork | None:

@@ -201,3 +201,19 @@ def test_without_a_project_a_listing_is_an_error(tmp_path: Path, command: str) -
         check=False,
     )
     assert done.returncode == 1 and done.stderr.startswith("no configuration file provided: not found")
+
+
+@pytest.mark.parametrize(("given", "shown"), [({}, False), ({"LC_CTYPE": "C.UTF-8"}, True)], ids=["none", "own"])
+def test_projects_see_the_variables_of_the_caller_alone(tmp_path: Path, given: dict[str, str], shown: bool) -> None:
+    """In the C locale, Python sets LC_CTYPE (PEP 538)."""
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: x}}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "composer", "config", "--environment"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT, **given},
+        timeout=30,
+        check=True,
+    )
+    assert ("LC_CTYPE=C.UTF-8" in done.stdout.splitlines()) is shown
