@@ -21,6 +21,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -368,6 +369,7 @@ def main() -> None:
     cases = args.only.split(",")
     if unknown := set(cases).difference(CASES):
         parser.error(f"unknown cases: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as ctrl-C: show the results so far, and clean up
     for root in args.roots.split(","):
         run(root, tools, cases, args)
 
