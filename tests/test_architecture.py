@@ -406,6 +406,12 @@ def test_frequent_commands_import_little(module, heavy):
     assert not {name for name in loaded if name.split(".")[0] in heavy}
 
 
+def test_planners_are_imported_when_needed():
+    code = "import sys, composer.plan.reconcile; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert not {"composer.plan.up", "composer.plan.lifecycle"} & set(loaded.stdout.split())
+
+
 def test_version_imports_little(tmp_path):
     environ = {
         "COMPOSER_STATE_ROOT": str(tmp_path / "s"),

@@ -1,4 +1,4 @@
-"""What a project may be called (compose-spec, "name"). No imports: the guess about every `up` uses it."""
+"""What a project may be called (compose-spec, "name"). No imports: the guess about an `up` uses it before anything is parsed."""
 
 from __future__ import annotations
 

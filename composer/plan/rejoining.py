@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from composer.dependency_graph import cyclic_groups
 from composer.plan.observed import Snapshot
 from composer.plan.operations import Operation, Plan, Rejoin, Start, Stop
 from engine.spec.container import Attachment
@@ -35,6 +34,8 @@ def order(plan: Plan, snapshot: Snapshot) -> None:
         for op in plan.operations
         if isinstance(op, Rejoin | Start) and op.service is not None
     }
+    from composer.dependency_graph import cyclic_groups  # most plans do not come here
+
     exchanges = cyclic_groups({one.id: [before.id for before in needed[one.id]] for one in rejoins.values()})
     for exchange in exchanges:
         first, *others = (one for one in rejoins.values() if one.id in exchange)

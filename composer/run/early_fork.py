@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 
-import composer.plan.reconcile  # noqa: F401  (the command needs it, too, so it is loaded once)
+import composer.plan.up  # noqa: F401  (the command needs it, too, so it is loaded once)
 from composer import compiled
 from composer.run import launch
 from engine.background import READY, Descriptors

@@ -6,8 +6,6 @@ import itertools
 import os
 from collections.abc import Mapping
 
-from composer.load.project_name import normalised
-
 STARTING = frozenset({"create", "up"})
 WITHOUT_START = frozenset({"--dry-run", "--help", "-h", "help", "version"})
 
@@ -29,6 +27,8 @@ def _project(words: list[str], environ: Mapping[str, str]) -> str:
     given = _value(words, "--project-name", "-p") or environ.get("COMPOSE_PROJECT_NAME")
     if given:
         return given
+    from composer.load.project_name import normalised  # most commands do not come here
+
     file = _value(words, "--file", "-f") or environ.get("COMPOSE_FILE", "")
     folder = _value(words, "--project-directory") or os.path.dirname(file) or "."
     return normalised(os.path.basename(os.path.abspath(folder)))

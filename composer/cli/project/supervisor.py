@@ -24,7 +24,8 @@ def prepared(context: Context, action: str) -> Client:
     supervisor = supervisor_of(context)
     if action in EAGER and not context.dry_run:
         # Load modules that both need once, before forking the supervisor. This opens no files.
-        import composer.plan.reconcile  # noqa: F401
+        import composer.plan.reconcile
+        import composer.plan.up  # noqa: F401
 
         context.engine  # noqa: B018
 

@@ -9,7 +9,6 @@ import re
 
 from composer.load.errors import LoadError
 from composer.load.read import cache, pins
-from engine.git_environment import without_repository
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ def _commit(reference: str, remote: str, ref: str, environ: Mapping[str, str], o
 
 def _git(words: tuple[str, ...], environ: Mapping[str, str], origin: Origin | None) -> subprocess.CompletedProcess[str]:
     import subprocess
+
+    from engine.git_environment import without_repository  # most projects have no remote files
 
     safe = ("git", "-c", "protocol.ext.allow=never", "-c", "protocol.file.allow=user", *words)
     try:
