@@ -82,17 +82,32 @@ class Tree:
         return fd
 
     def _directory(self, path: str, made: Made | None, links: int) -> int:
-        flags = os.O_PATH | os.O_DIRECTORY
+        """Climb to the nearest directory that exists, then create those below it: a path may have any depth."""
+        missing: list[str] = []
+        while True:
+            try:
+                fd = self._existing(path)
+                break
+            except FileNotFoundError:
+                if made is None or not path or links > _LINKS:
+                    raise
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        for each in reversed(missing):
+            assert made is not None
+            fd = self._created(fd, each, made, links)
+        return fd
+
+    def _existing(self, path: str) -> int:
         above, _, name = path.rpartition("/")
         # Below a directory that is open one name is enough; the whole path would make deep trees quadratic.
         if above in self._cache and (fd := _plain(self._cache[above], name)) is not None:
             return fd
-        try:
-            return self.open(path, flags)
-        except FileNotFoundError:
-            if made is None or not path or links > _LINKS:
-                raise
-        parent = self._directory(above, made, links)
+        return self.open(path, os.O_PATH | os.O_DIRECTORY)
+
+    def _created(self, parent: int, path: str, made: Made, links: int) -> int:
+        """The directory `path`, created in `parent`, which this closes."""
+        above, _, name = path.rpartition("/")
         try:
             try:
                 os.mkdir(name, 0o755, dir_fd=parent)
@@ -103,9 +118,12 @@ class Tree:
                     target = os.readlink(name, dir_fd=parent)
                     joined = target if target.startswith("/") else f"{above}/{target}"
                     os.close(self._directory(joined.strip("/"), made, links + 1))
+            else:
+                if (fd := _plain(parent, name)) is not None:
+                    return fd
         finally:
             os.close(parent)
-        return self.open(path, flags)
+        return self.open(path, os.O_PATH | os.O_DIRECTORY)
 
     def parent(self, path: str, made: Made | None = None) -> tuple[int, str]:
         """The descriptor of the directory that holds `path`, and the last name, which is not followed."""

@@ -40,6 +40,16 @@ def outside(tmp_path):
     return sorted(str(path) for path in tmp_path.rglob("*") if "/inner/root/" not in str(path))
 
 
+@pytest.mark.parametrize("depth", [1100, 5000])
+def test_parents_that_an_archive_does_not_name_are_made_at_any_depth(extract, tar, depth):
+    root = extract(tar(format=tarfile.PAX_FORMAT).add("d/" * depth + "file", b"x").bytes())
+    try:
+        found = subprocess.run(["find", root, "-printf", "%d %f %s\n"], stdout=subprocess.PIPE, text=True, check=True)
+        assert found.stdout.splitlines()[-1] == f"{depth + 1} file 1"
+    finally:
+        subprocess.run(["rm", "-rf", root], check=True)  # pytest cannot remove it
+
+
 def test_files_of_every_kind(extract, tar):
     data = (
         tar(format=tarfile.PAX_FORMAT)
