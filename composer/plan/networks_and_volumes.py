@@ -69,9 +69,9 @@ class Shared:
         for service in services:
             self._reach(service)
         mounted = {mount.source for spec in specs for mount in spec.mounts if mount.type == "volume"}
-        for key, volume in self._desired.volumes.items():
+        for volume in self._desired.volumes.values():
             if volume.spec.name in mounted or self._options.all_resources:
-                self._volume(key, volume.spec, external=volume.external)
+                self._volume(volume.spec, external=volume.external)
 
     def drop_renamed(self) -> None:
         """Remove networks that were renamed in the files, and those of relays that are not needed any more, after the plan
@@ -122,13 +122,10 @@ class Shared:
             if existing is None:
                 raise SharedProblem(f"network {spec.name} declared as external, but could not be found")
             if spec.name in missing_parts:
-                made = self._plan.add(CreateNetwork, spec.name, missing_parts[spec.name], network=existing.spec)
-                self.networks[spec.name] = made.id
+                self._create(existing.spec, missing_parts[spec.name])
             return
         if existing is None:
-            made = self._plan.add(CreateNetwork, spec.name, "no such network", network=spec)
-            self.networks[spec.name] = made.id
-            return
+            return self._create(spec, "no such network")
         owner, name = existing.spec.labels.get(labels.PROJECT, ""), existing.spec.labels.get(labels.NETWORK, "")
         if name != key:
             whose = f"was created for project {owner!r}" if owner else "was not created by composer"
@@ -144,16 +141,17 @@ class Shared:
             return
         changed = differences(existing.spec, spec)
         if spec.name in moved and not changed:
-            self._recreate(spec, "its hosts in networks.toml changed")
-            return
+            return self._recreate(spec, "its hosts in networks.toml changed")
         if not changed:
             forwards = self._snapshot.forwarding[0] or spec.internal
             if not forwards or spec.name in missing_parts:
-                cause = missing_parts.get(spec.name, "forwarding was switched off")
-                made = self._plan.add(CreateNetwork, spec.name, cause, network=spec)
-                self.networks[spec.name] = made.id
+                self._create(spec, missing_parts.get(spec.name, "forwarding was switched off"))
             return
         self._recreate(spec, f"its {changed} changed")
+
+    def _create(self, spec: NetworkSpec, cause: str, *, after: tuple[int, ...] = ()) -> None:
+        """Plan to create the network, or what is missing of it."""
+        self.networks[spec.name] = self._plan.add(CreateNetwork, spec.name, cause, network=spec, after=after).id
 
     def _recreate(self, spec: NetworkSpec, cause: str) -> None:
         """Plan to remove and create the network after its containers have stopped."""
@@ -167,9 +165,9 @@ class Shared:
             self._stop(record, f"its network {spec.name} is recreated") for record in users if record.state.status.up
         )
         gone = self._plan.add(RemoveNetwork, spec.name, cause, after=stops)
-        self.networks[spec.name] = self._plan.add(CreateNetwork, spec.name, cause, network=spec, after=(gone.id,)).id
+        self._create(spec, cause, after=(gone.id,))
 
-    def _volume(self, key: str, spec: VolumeSpec, *, external: bool) -> None:
+    def _volume(self, spec: VolumeSpec, *, external: bool) -> None:
         existing = self._snapshot.volumes.get(spec.name)
         if external:
             if existing is None:

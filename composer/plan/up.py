@@ -111,7 +111,7 @@ class _Up:
             number=number,
             after=(*self.settled, *self._needs(service), *self._links(service)),
         )
-        self._start(service, name, "it is new", after=(created.id, *gates))
+        self._start(name, "it is new", after=(created.id, *gates))
 
     def _existing(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
         if cause and self._can_rejoin(service, record, cause):
@@ -136,7 +136,7 @@ class _Up:
         else:
             because = f"it is {status.value}" if stopped is None else "it was stopped for its network"
             needs = self._needs(service) if stopped is None else (stopped, *self._needs(service))
-            self._start(service, record.spec.name, because, container_id=record.id, after=(*needs, *gates))
+            self._start(record.spec.name, because, container_id=record.id, after=(*needs, *gates))
 
     def _replace(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
         self.replaced.add(service.name)
@@ -151,7 +151,7 @@ class _Up:
             after=(*self.settled, *self._needs(service), *self._links(service)),
             stopped=self.shared.stopped.get(record.id),
         )
-        self._start(service, name, "it was recreated", after=(created.id, ready.id, *gates))
+        self._start(name, "it was recreated", after=(created.id, ready.id, *gates))
 
     def _can_rejoin(self, service: DesiredService, record: ContainerRecord, cause: str) -> bool:
         """Whether it is enough to change the networks of the running container."""
@@ -173,7 +173,7 @@ class _Up:
         stopped = self.plan.add_for(
             Stop, record, cause, service=service, after=after, timeout=self.options.timeout, returns=True
         )
-        self._start(service, record.spec.name, cause, container_id=record.id, after=(stopped.id,))
+        self._start(record.spec.name, cause, container_id=record.id, after=(stopped.id,))
 
     def _restart_cause(self, service: DesiredService, record: ContainerRecord) -> tuple[str, list[int]]:
         """Why an up-to-date container must restart ("" if it need not), and after which operations."""
@@ -224,15 +224,7 @@ class _Up:
             return f"it shares the {joins} of a container that is gone"
         return recreation.reason(service, record, self.snapshot)
 
-    def _start(
-        self,
-        service: DesiredService,
-        name: str,
-        cause: str,
-        *,
-        after: Iterable[int],
-        container_id: str = "",
-    ) -> None:
+    def _start(self, name: str, cause: str, *, after: Iterable[int], container_id: str = "") -> None:
         if self.options.no_start or self.options.action == "create":
             return
         self._pending.append((name, cause, container_id, (*self.settled, *after)))

@@ -42,9 +42,9 @@ def supplied(
     names = list(names)
     if any(service.provider is not None for service in desired.services.values()):
         from composer.cli.project.providers import provide
-        from composer.cli.project.relay import kept
+        from composer.cli.project.relay import with_existing_relays
 
-        desired = kept(context, desired, called=names if provided else ())
+        desired = with_existing_relays(context, desired, called=names if provided else ())
         desired = provide(context, desired, names, built=built, scale=scale) if provided else desired
     if any(one.api_socket for one in desired.every()):
         from composer.cli.project.api_socket import with_socket

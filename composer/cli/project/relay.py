@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
@@ -62,67 +62,74 @@ def with_relay(context: Context, desired: Desired, name: str, endpoints: Mapping
             f'service "{name}": its provider published endpoints, but no service on a network of the project depends on it'
         )
         return desired
-    image = context.environ.get(IMAGE, "")
-    routes = ",".join(f"{port}={_seen_from_relay(endpoints[port])}" for port in sorted(endpoints))
-    identity = hashlib.sha256(f"{image}|{routes}".encode()).hexdigest()[:12]
-    link = _link_name(desired.project, name)
-    own = [Attachment(network=link)] if _link(context, desired.project, name) else []
-    wanted = structs.replace(
-        service,
-        hash=identity,
-        image=image or context.engine.relay_image(),
-        build=None,
-        scale=1,
-        container=ContainerSpec(
-            name="",
-            image="",
-            image_ref=image or context.engine.relay_image(),
-            labels={**service.container.labels, labels.HASH: identity, labels.RELAY: identity},
-            environment={"RELAY_ROUTES": routes},
-            networks=(*(Attachment(network=one, aliases=(name,)) for one in networks), *own),
-            extra_hosts=((HOST, "host-gateway"),),
-            restart=Restart(policy="unless-stopped"),
-            cap_drop=("ALL",),
-            cap_add=("NET_BIND_SERVICE",),
-            init=None if image else True,
-        ),
-        summary={"provider.endpoints": routes, "image": image},
-        pre_start=(),
-        post_start=(),
-        pre_stop=(),
-    )
-    _get(context, wanted)
+    attachments = [Attachment(network=one, aliases=(name,)) for one in networks]
+    if _link(context, desired.project, name):
+        attachments.append(Attachment(network=_link_name(desired.project, name)))
+    wanted = _relay(context, service, endpoints, attachments)
+    _pull_missing_image(context, wanted)
     services = {other: _started(one, name) for other, one in desired.services.items()}
     return structs.replace(desired, services={**services, name: wanted})
 
 
+def _relay(
+    context: Context, service: DesiredService, endpoints: Mapping[int, str], attachments: Iterable[Attachment]
+) -> DesiredService:
+    image = context.environ.get(IMAGE, "")
+    routes = ",".join(f"{port}={_seen_from_relay(endpoints[port])}" for port in sorted(endpoints))
+    identity = hashlib.sha256(f"{image}|{routes}".encode()).hexdigest()[:12]
+    image_ref = image or context.engine.relay_image()
+    container = ContainerSpec(
+        name="",
+        image="",
+        image_ref=image_ref,
+        labels={**service.container.labels, labels.HASH: identity, labels.RELAY: identity},
+        environment={"RELAY_ROUTES": routes},
+        networks=tuple(attachments),
+        extra_hosts=((HOST, "host-gateway"),),
+        restart=Restart(policy="unless-stopped"),
+        cap_drop=("ALL",),
+        cap_add=("NET_BIND_SERVICE",),
+        init=None if image else True,
+    )
+    return _replaced(service, container, identity, image_ref, summary={"provider.endpoints": routes, "image": image})
+
+
+def _replaced(
+    service: DesiredService, container: ContainerSpec, identity: str, image: str, *, summary: dict[str, str]
+) -> DesiredService:
+    """The provided service with one container: its relay."""
+    return structs.replace(
+        service,
+        hash=identity,
+        image=image,
+        build=None,
+        scale=1,
+        container=container,
+        summary=summary,
+        pre_start=(),
+        post_start=(),
+        pre_stop=(),
+    )
+
+
 def _started(service: DesiredService, name: str) -> DesiredService:
-    """The service, for which it is enough that the relay runs: the provider has returned when its resource was ready."""
+    """The service, waiting only until the relay runs: a provider returns when its resource is ready."""
     needs = tuple(
         structs.replace(need, condition=STARTED) if need.service == name else need for need in service.depends_on
     )
     return structs.replace(service, depends_on=needs)
 
 
-def kept(context: Context, desired: Desired, *, called: Collection[str]) -> Desired:
-    """The project with the relays that exist of services whose providers are not called."""
+def with_existing_relays(context: Context, desired: Desired, *, called: Collection[str]) -> Desired:
+    """The project with the existing relays of services whose providers are not called."""
     there = {labels.service_of(record): record for record in context.containers() if labels.RELAY in record.spec.labels}
     services = dict(desired.services)
     for name, service in desired.services.items():
         if service.provider is not None and name in there and name not in called:
             record = there[name]
-            services[name] = structs.replace(
-                service,
-                hash=record.spec.labels.get(labels.HASH, ""),
-                image=record.spec.image_ref,
-                build=None,
-                scale=1,
-                container=structs.replace(record.spec, name="", image=""),
-                summary={},
-                pre_start=(),
-                post_start=(),
-                pre_stop=(),
-            )
+            container = structs.replace(record.spec, name="", image="")
+            identity = record.spec.labels.get(labels.HASH, "")
+            services[name] = _replaced(service, container, identity, record.spec.image_ref, summary={})
     return structs.replace(desired, services=services)
 
 
@@ -154,7 +161,7 @@ def information(context: Context, project: str, service: str) -> str:
 
 
 def _networks(desired: Desired, name: str) -> list[str]:
-    """The networks of the project on which services that depend on this one are, else the default network."""
+    """The project's networks of services that depend on this one. If there are none, the default network."""
     own = {network.spec.name for network in desired.networks.values()}
     users = [one for one in desired.services.values() if any(need.service == name for need in one.depends_on)]
     found = {joined.network for one in users for joined in one.container.networks if joined.network in own}
@@ -164,7 +171,7 @@ def _networks(desired: Desired, name: str) -> list[str]:
 
 
 def _seen_from_relay(address: str) -> str:
-    """A provider gives addresses as this machine sees them: its own are those of another machine for the relay."""
+    """The address, with HOST in place of this machine's own addresses: in the relay, those are the relay's."""
     host, _, port = address.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     local = bare.lower() in ("", "localhost")
@@ -188,12 +195,11 @@ def _link(context: Context, project: str, service: str) -> NetworkRecord | None:
             given = record.spec.labels
             if labels.RELAY_NETWORK in given and given.get(labels.PROJECT) == project:
                 return record
-            raise CommandError(f"a network named {name} already exists, and it is not that of a relay")
+            raise CommandError(f"a network named {name} already exists, and it is not a relay's network")
     return None
 
 
-def _get(context: Context, service: DesiredService) -> None:
-    """Pull the image if it is missing."""
+def _pull_missing_image(context: Context, service: DesiredService) -> None:
     if not context.dry_run and context.engine.image(service.wanted_image) is None:
         from composer.cli.project.acquire import pull_all
 

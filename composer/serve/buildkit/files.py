@@ -83,15 +83,7 @@ async def receive(call: Call, folder: str) -> int:
                     await call.send(wire.message((1, REQ), (3, number)))
                 number += 1
             elif kind == DATA:
-                content = next(iter(wire.blocks(packet, 4)), b"")
-                identity = wire.number(packet, 3)
-                if content:
-                    await to_thread.run_sync(tree.write, identity, content) if len(content) > _LARGE else tree.write(
-                        identity, content
-                    )
-                else:
-                    tree.complete(identity)
-                    waiting -= 1
+                waiting -= await _take(tree, packet)
             elif kind == ERR:
                 raise Failed(INVALID, next(iter(wire.blocks(packet, 4)), b"").decode("utf-8", "replace"))
         await call.send(wire.message((1, FIN)))
@@ -106,6 +98,19 @@ async def receive(call: Call, folder: str) -> int:
 
 
 _LARGE = 1 << 20
+"""Bytes that a thread writes, so that other clients need not wait."""
+
+
+async def _take(tree: _Tree, packet: wire.Fields) -> bool:
+    """Write a piece of a file. Returns whether the packet was the file's last, which is empty."""
+    content, identity = next(iter(wire.blocks(packet, 4)), b""), wire.number(packet, 3)
+    if not content:
+        tree.complete(identity)
+    elif len(content) > _LARGE:
+        await to_thread.run_sync(tree.write, identity, content)
+    else:
+        tree.write(identity, content)
+    return not content
 
 
 def _paths(root: int) -> set[str]:
