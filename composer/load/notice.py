@@ -25,15 +25,17 @@ commands that create containers no-effect (composer/plan/translate/keys.py). The
 
 
 class Notice(str):
-    """A line for standard error. `kind` is the word that silences it, "" if nothing does."""
+    """A line for standard error. `kind` is the word that silences it, "" if nothing does; `service` the service that it
+    concerns, "" for the whole project."""
 
-    __slots__ = ("kind",)
+    __slots__ = ("kind", "service")
 
     kind: str
+    service: str
 
-    def __new__(cls, text: str, kind: str = "") -> Notice:
+    def __new__(cls, text: str, kind: str = "", service: str = "") -> Notice:
         notice = super().__new__(cls, printable(text))
-        notice.kind = kind
+        notice.kind, notice.service = kind, service
         return notice
 
 

@@ -1,7 +1,7 @@
 """The desired state of a project, in engine terms. It is immutable and serialisable, without pydantic: it is cached and
 sent to the supervisor."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from msgspec import Struct, structs
 
@@ -203,12 +203,17 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Disabled job → its profiles."""
     foreign: dict[str, tuple[str, ...]] = {}
     """Service → the access to this machine that remote files require for it, one line each."""
-    warnings: tuple[str, ...] = ()
-    """Warnings, shown once per command: settings without effect, each with its position."""
+    warnings: dict[str, tuple[str, ...]] = {}
+    """Settings without effect, one line each with its position → the services and jobs that it concerns; none: the whole
+    project."""
 
     def quiet(self) -> "Desired":
         """A copy without warnings."""
-        return structs.replace(self, warnings=())
+        return structs.replace(self, warnings={})
+
+    def warnings_for(self, names: Container[str]) -> list[str]:
+        """The warnings that concern the project or one of these services and jobs."""
+        return [line for line, whose in self.warnings.items() if not whose or any(name in names for name in whose)]
 
     def selected(self, services: Sequence[str], *, dependencies: bool) -> list[str]:
         """The services to act on, in start order: the named ones (or all), and with `dependencies` those that they

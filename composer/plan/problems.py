@@ -16,16 +16,22 @@ from msgspec import Struct, structs
 
 from composer.plan.desired import Desired
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from composer.load.notice import Notice
+
 Path = tuple[str | int, ...]
 """Keys and indices from the top: ("services", "web", "ports", 0)."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`path` is the setting. A problem with `services` prevents their creation; without services it is a warning."""
+    """`path` is the setting, `services` the services and jobs that it concerns. A `warning` does not prevent their
+    creation; without services it concerns the whole project."""
 
     path: tuple[str | int, ...]
     why: str
     services: tuple[str, ...] = ()
+    warning: bool = False
 
 
 def placed(
@@ -35,20 +41,21 @@ def placed(
     *,
     refused: Mapping[str, tuple[str, ...]] | None = None,
     clashes: Mapping[str, dict[str, str]] | None = None,
-    warnings: Iterable[str] = (),
+    warnings: Iterable[Notice] = (),
 ) -> Desired:
     """The project with a line for each problem: refusals in their services, warnings at the top level.
 
     `where` returns the position of a path, "file:line:column". `refused` and `clashes` are lines from loading, by
-    service; `warnings` concern the whole project.
+    service; `warnings` are further ones.
     """
     names = (*desired.services, *desired.jobs)
     lines: dict[str, list[str]] = {name: list((refused or {}).get(name, ())) for name in names}
-    texts = [str(line) for line in warnings]
+    texts: dict[str, tuple[str, ...]] = {str(line): (line.service,) if line.service else () for line in warnings}
     for problem in problems:
         line = _line(problem, where(problem.path))
-        if not problem.services:
-            texts.append(line)
+        if problem.warning:
+            texts[line] = problem.services
+            continue
         for name in problem.services:
             lines[name].append(line)
     services = {
@@ -61,7 +68,7 @@ def placed(
         name: structs.replace(job, service=structs.replace(job.service, refused=tuple(dict.fromkeys(lines[name]))))
         for name, job in desired.jobs.items()
     }
-    return structs.replace(desired, services=services, jobs=jobs, warnings=tuple(dict.fromkeys(texts)))
+    return structs.replace(desired, services=services, jobs=jobs, warnings=texts)
 
 
 def _line(problem: Problem, place: str) -> str:

@@ -38,8 +38,13 @@ class _Up:
         self.names = desired.selected(options.services, dependencies=not options.no_deps)
         refusal.check(desired, self.names)
 
+    def _warnings(self) -> Iterable[str]:
+        if not self.options.services:
+            return self.desired.warnings
+        return self.desired.warnings_for((*self.names, *jobs.depended_on(self.desired, self.names)))
+
     def run(self) -> Plan:
-        self.plan.warnings += self.desired.warnings
+        self.plan.warnings += self._warnings()
         self.shared.add(self.desired.services[name] for name in self.names)
         self._orphans()
         for name in self.names:

@@ -147,7 +147,7 @@ def test_what_has_no_effect_can_be_silenced(project, tmp_path, silence):
     write(project / "compose.yaml", f"{silence}services: {{web: {{image: a, deploy: {{labels: {{a: b}}}}}}}}\n")
     warnings = context(tmp_path).desired.warnings
     assert len(warnings) == (0 if silence else 1)
-    assert silence or f"({project}/compose.yaml:1:" in warnings[0]
+    assert silence or f"({project}/compose.yaml:1:" in next(iter(warnings))
     assert not context(tmp_path, COMPOSER_SILENCE="all").desired.warnings
 
 

@@ -37,7 +37,7 @@ def effects(tree: Mapping[str, Any]) -> list[Notice]:
         for shown, path, reason in sorted(_of_service(tree, name, service)):
             origin = origin_at(tree, path)
             place = f" ({origin})" if origin else ""
-            found.append(Notice(f'service "{name}": {shown}: {reason}{place}', NO_EFFECT))
+            found.append(Notice(f'service "{name}": {shown}: {reason}{place}', NO_EFFECT, name))
     return found
 
 

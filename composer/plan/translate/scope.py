@@ -33,13 +33,19 @@ class Problems:
         self._ignored.append((path, why))
 
     def found(self) -> tuple[Problem, ...]:
-        """All problems, refusals with the services that they concern."""
+        """All problems, with the services that they concern. A refusal that concerns none is left out."""
         refusals = [
             Problem(path=path, why=why, services=services)
             for path, why in self._refused
-            if (services := tuple(name for name in self._names() if self._concerns(path, name)))
+            if (services := self._concerned(path))
         ]
-        return (*refusals, *(Problem(path=path, why=why) for path, why in self._ignored))
+        warnings = [
+            Problem(path=path, why=why, services=self._concerned(path), warning=True) for path, why in self._ignored
+        ]
+        return (*refusals, *warnings)
+
+    def _concerned(self, path: Path) -> tuple[str, ...]:
+        return tuple(name for name in self._names() if self._concerns(path, name))
 
     def _names(self) -> list[str]:
         """The names of services and jobs; they are distinct."""

@@ -56,7 +56,7 @@ def wanted(tree):
     desired = translate(Project.parse(tree, working_dir="/project", environ={"HOME": "/root"}))
     plain = msgspec.to_builtins(desired)
     swarm = [line.replace('service "', "services.").replace('": ', ".") for line in effects(tree)]
-    plain["warnings"] = [*plain.get("warnings", ()), *swarm]
+    plain["warnings"] = [*plain.get("warnings", {}), *swarm]
     for service in plain["services"].values():
         (
             service.pop("hash"),
