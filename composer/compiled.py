@@ -98,8 +98,12 @@ def use() -> None:
         low = os.open(_path(), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
-    fd = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _LOWEST)
-    os.close(low)
+    try:
+        fd = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _LOWEST)
+    except OSError:  # a low limit of open descriptors (ulimit -n)
+        return
+    finally:
+        os.close(low)
     found = _opened(fd)
     if found is None:
         os.close(fd)

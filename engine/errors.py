@@ -41,6 +41,10 @@ class EngineError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+RAISE_OPEN_FILES = "Raise the limit of open files: ulimit -n 1024"
+"""What to do after EMFILE. A supervisor inherits the limit of the command that starts it."""
+
+
 class OperationFailed(EngineError):
     """An operation on a kernel object or file failed.
 
@@ -52,6 +56,8 @@ class OperationFailed(EngineError):
         tail = ": ".join(part for part in (name, detail) if part)
         if errno in (_errno.ENOSPC, _errno.EDQUOT, _errno.EROFS) and (disc := _disc(subject, errno)):
             hint = f"{disc}\n{hint}" if hint else disc
+        if errno == _errno.EMFILE and not hint:
+            hint = RAISE_OPEN_FILES
         super().__init__(f"{operation} {subject}" + (f": {tail}" if tail else ""), hint=hint)
         self.operation, self.subject, self.errno = operation, subject, errno
 

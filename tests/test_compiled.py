@@ -13,6 +13,7 @@ CODE = """
 import sys
 sys.path.insert(0, {tree!r})
 from composer import compiled
+{before}
 compiled.use()
 import composer.part, composer.part.one
 print(composer.part.one.VALUE, type(composer.part.one.__loader__).__name__, composer.part.one.__file__, composer.part.__path__)
@@ -38,9 +39,9 @@ class Tree:
         later = self.source.stat().st_mtime + 10
         os.utime(self.source, (later, later))  # Python itself does not see changes within a second
 
-    def run(self, *flags, more="", environ=None):
+    def run(self, *flags, before="", more="", environ=None):
         """The value of the module, and whether it came from the file."""
-        code = CODE.format(tree=str(self.path), more=more)
+        code = CODE.format(tree=str(self.path), before=before, more=more)
         done = subprocess.run(
             [sys.executable, *(flags or ("-I",)), "-c", code], capture_output=True, text=True, check=True, env=environ
         )
@@ -62,6 +63,13 @@ def test_the_second_process_imports_from_the_file(tree):
     found = tree.cache.stat()  # (reading may change the time of access)
     same = (found.st_ino, found.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
     assert same, "written again, though nothing has changed"
+
+
+def test_a_low_limit_of_open_files(tree):
+    """The file gets a descriptor that the limit does not permit."""
+    tree.run()
+    before = "import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))\n"
+    assert tree.run(before=before) == (1, False)
 
 
 def test_a_changed_source_is_seen_and_the_file_follows(tree):
@@ -122,7 +130,7 @@ def test_nothing_is_written_where_python_must_not(tree):
 
 def test_concurrent_writers(tree):
     tree.run()
-    code = CODE.format(tree=str(tree.path), more="")
+    code = CODE.format(tree=str(tree.path), before="", more="")
     tree.change(3)
     both = [subprocess.Popen([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
     assert all(one.communicate()[0].startswith(b"3 ") and one.returncode == 0 for one in both)

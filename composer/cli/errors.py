@@ -7,7 +7,11 @@ ExitCode            no message, only an exit code (such as that of an executed p
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
+
+from engine.errors import RAISE_OPEN_FILES
 
 
 class CommandError(Exception):
@@ -45,10 +49,19 @@ def describe(error: Exception) -> tuple[str, int]:
         return str(error), code if isinstance(code, int) and code else 1
     if isinstance(error, FileNotFoundError) and not error.filename and not _has_working_directory():
         return _NO_PLACE, 1
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return _too_many_open(error), 1
     if isinstance(error, OSError) and error.errno:
         where = f" {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}", 1
     return f"internal error: {type(error).__name__}: {error}\nSet COMPOSER_DEBUG=1 to see where.", 1
+
+
+def _too_many_open(error: OSError) -> str:
+    """This process, in contrast to the supervisor, keeps the limit that it was started with."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    what = f"cannot open {error.filename}" if error.filename else "cannot open another file"
+    return f"{what}: EMFILE: {limit} files are open, which is the limit\n{RAISE_OPEN_FILES}"
 
 
 def _has_working_directory() -> bool:

@@ -13,7 +13,7 @@ import pytest
 from composer.cli import main as program
 from composer.cli.errors import CommandError, ExitCode
 from composer.cli.parsing.command_table import COMMANDS
-from engine.errors import EngineError, StartFailed
+from engine.errors import EngineError, OperationFailed, StartFailed
 
 ROOT = str(Path(__file__).parents[2])
 HEAVY = ("pydantic", "networkx", "pyroute2", "yaml", "anyio", "argparse", "asyncio", "sqlite3", "subprocess", "msgspec")
@@ -109,6 +109,8 @@ def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
         (ExitCode(42), 42, ""),
         (KeyboardInterrupt(), 130, ""),
         (PermissionError(13, "Permission denied", "/x"), 1, "Permission denied /x"),
+        (OSError(24, "Too many open files", "/x"), 1, "cannot open /x: EMFILE: "),
+        (OperationFailed("open", "/x", 24), 1, "open /x: EMFILE\nRaise the limit of open files: ulimit -n 1024"),
         (ValueError("oops"), 1, "internal error: ValueError: oops"),
     ],
 )
@@ -126,6 +128,24 @@ def test_errors_become_a_message_and_an_exit_code(
         monkeypatch.setenv("COMPOSER_DEBUG", "1")
         with pytest.raises(ValueError, match="oops"):
             program.main(["x"])
+
+
+@pytest.mark.parametrize("limit", [8, 12])
+def test_a_low_limit_of_open_files_shows_no_traceback(tmp_path: Path, limit: int) -> None:
+    (tmp_path / "compose.yaml").write_text("name: low\nservices: {a: {image: b}}\n")
+    words = f'exec "$0" -m composer --state-root {tmp_path}/s --run-root {tmp_path}/r'
+    for command in ("version", "config --services", "ps -q"):
+        done = subprocess.run(
+            ["sh", "-c", f"ulimit -n {limit}; {words} {command}", sys.executable],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            timeout=30,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 0 or "ulimit -n 1024" in done.stderr
 
 
 def test_a_closed_pipe_is_no_error() -> None:
