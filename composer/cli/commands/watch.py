@@ -195,7 +195,7 @@ def run(context: Context, args: Args) -> int:
         from composer.cli.project.converge import Images, converge
 
         services = tuple(dict.fromkeys(rule.service for rule in rules))
-        converge(context, services, images=Images(build=True, quiet_build=args.quiet))
+        converge(context, services, images=Images(build=True, quiet_build=args.quiet, prune=args.prune))
     Watcher(context, rules, quiet=args.quiet, prune=args.prune).run()
     return 0
 
@@ -298,7 +298,7 @@ class Watcher:
         from composer.cli.project.converge import Images, converge
 
         self._write(f"Rebuilding service(s) {_quoted(services)} after changes were detected...")
-        images = Images(build=True, quiet_build=self._quiet)
+        images = Images(build=True, quiet_build=self._quiet, prune=self._prune)
         converge(self._context, services, images=images, no_deps=True, force_recreate=True)
         self._write(f"service(s) {_quoted(services)} successfully built")
 

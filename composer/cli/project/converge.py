@@ -38,13 +38,15 @@ FLAGS = (
 
 
 class Images(Struct, frozen=True, kw_only=True):
-    """How to get images. `pull` "policy" follows each service's pull_policy."""
+    """How to get images. `pull` "policy" follows each service's pull_policy. `prune` removes unused images that newer
+    builds replaced."""
 
     build: bool = False
     no_build: bool = False
     pull: str = "policy"
     quiet_pull: bool = False
     quiet_build: bool = False
+    prune: bool = True
 
 
 def converge_with_flags(
@@ -132,7 +134,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
         desired = supplied(context, desired, names, provided=wanted.action == "up", built=built, scale=wanted.scale)
         context.desired = context.desired_or_none = desired
     code = carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
-    if not context.dry_run and any(service.build is not None for service in desired.services.values()):
+    if images.prune and not context.dry_run and any(service.build is not None for service in desired.services.values()):
         _report(context, context.engine.remove_replaced_images(), "replaced by newer builds")
     if not context.dry_run and budget is not None:
         _report(context, context.engine.trim_images(budget), f"over {IMAGE_BUDGET}={context.environ[IMAGE_BUDGET]}")

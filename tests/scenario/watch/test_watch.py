@@ -84,6 +84,23 @@ def test_a_rebuild_starts_afresh_even_if_the_image_stays(watched):
     until(watched, "cat /fresh/again; ls /mark 2>/dev/null", "2")
 
 
+@pytest.mark.parametrize(("flags", "kept"), [((), 0), (("--prune=false",), 1)])
+def test_a_rebuild_removes_the_image_that_it_replaces(composer, flags, kept):
+    composer.write({"app/code": "1"})
+    composer("up", "-d")
+    watch = composer.start("watch", "--no-up", *flags)
+    for line in watch.stdout:
+        if line == "Watch enabled\n":
+            save(composer, "app/code", "2")
+        if "successfully built" in line:
+            break
+    dangling = composer("image", "ls", "-q", "-f", "dangling=true").out.split()
+    composer.interrupt(watch)
+    composer("down", "-t", "0", "--rmi", "local")
+    composer("image", "prune", "-f")
+    assert len(dangling) == kept
+
+
 def test_rules_are_warned_of(watched):
     log = (watched.folder / "log").read_text()
     assert "x-initialSync is DEPRECATED, please use the official `initial_sync` attribute" in log
