@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.cli.commands.run import COMMAND
-from composer.cli.errors import UsageError
+from composer.cli.commands.run import COMMAND, _Run
+from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import parse
 from composer.cli.project.oneoff import oneoff_spec, ports, volume
+from composer.plan.desired import Desired
+from engine.errors import StartFailed
 from engine.spec.container import Attachment, ContainerSpec, Mount, PortBinding, Restart
 
 BASE = ContainerSpec(
@@ -120,3 +123,17 @@ def test_any_port_text_is_understood_or_refused(text: str) -> None:
 def test_wrong_values(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         spec(*words, "web")
+
+
+@pytest.mark.parametrize("error", [StartFailed("exec: x", exit_code=127), CommandError("service web: exec: x")])
+def test_a_failed_start_names_the_service(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both the process, which the command attaches to, and the supervisor report a failed start."""
+
+    def failing(_: _Run) -> None:
+        raise error
+
+    monkeypatch.setattr(_Run, "_start", failing)
+    monkeypatch.setattr(_Run, "_left_over", lambda _: "")
+    args = parse(COMMAND.flags, ["web", "x"], interspersed=False)
+    with pytest.raises(CommandError, match=r"^service web: exec: x$"):
+        _Run(SimpleNamespace(), args, Desired(project="shop"), "web", BASE, job=False).run()  # type: ignore[arg-type]

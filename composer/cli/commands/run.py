@@ -177,7 +177,9 @@ class _Run:
         except (CommandError, StartFailed) as error:
             self._id = self._id or self._left_over()
             self._args.detach = False  # nothing runs in the background
-            raise CommandError(str(error), error.exit_code if isinstance(error, CommandError) else 1) from None
+            if isinstance(error, CommandError):
+                raise
+            raise CommandError(f"service {self._service}: {error}") from None
         finally:
             if self._process is not None:
                 self._process.close()
