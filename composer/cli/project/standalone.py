@@ -17,6 +17,7 @@ from composer.plan.labels import AUTOREMOVE, group_of
 from composer.plan.operations import CreateVolume, Make, Remove, Start
 from composer.serve.docker.body import Create, shaped
 from composer.serve.docker.create import specification
+from composer.serve.docker.create_check import with_ids
 from composer.serve.http.errors import HTTPError
 from composer.view import container_list, lookup
 from composer.view.errors import Refusal
@@ -70,7 +71,7 @@ def create(context: Context, args: Args, *, attach: bool = False) -> ContainerRe
         raise CommandError(
             f"container ID file found, make sure the other container isn't running or delete {args.cidfile}", 125
         )
-    spec = _specification(context, args, _image(context, args), attach=attach)
+    spec = with_ids(context.engine, _specification(context, args, _image(context, args), attach=attach))
     known = {volume.spec.name for volume in context.engine.volumes()}
     named = dict.fromkeys(m.source for m in spec.mounts if m.type == "volume" and m.source and m.source not in known)
     operations: list[Change] = [

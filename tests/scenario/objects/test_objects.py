@@ -38,6 +38,17 @@ def test_run_gives_streams_and_exit_code(composer, words, out, err, code):
     assert composer("container", "ls", "-aq").out == ""
 
 
+def test_a_joined_container_is_shown_by_its_id(composer, lone, name):
+    other = f"{name}-2"
+    joined = composer("container", "inspect", "-f", "{{.Id}}", lone).out.strip()
+    composer("container", "create", "--name", other, "--network", f"container:{lone}", "--pid", f"container:{joined[:12]}",
+             "--ipc", f"container:{lone}", "busybox")  # fmt: skip
+    template = "{{.HostConfig.NetworkMode}} {{.HostConfig.PidMode}} {{.HostConfig.IpcMode}}"
+    shown = composer("container", "inspect", "-f", template, other).out.split()
+    composer("container", "rm", other)
+    assert shown == [f"container:{joined}"] * 3
+
+
 def test_h_is_the_host_name(composer):
     done = composer("container", "run", "--rm", "-h", "box", "--network", "none", "busybox", "hostname")
     assert done.out == "box\n"
@@ -236,7 +247,7 @@ def test_files_of_a_container_of_no_project(running):
     composer("container", "cp", f"{name}:/tmp/there", "back")
     assert (composer.folder / "back").read_text() == "words\n"
     composer("container", "export", "-o", "all.tar", name)
-    assert "./tmp/there" in tarfile.open(composer.folder / "all.tar").getnames()
+    assert "tmp/there" in tarfile.open(composer.folder / "all.tar").getnames()
     image = composer(
         "container", "commit", "-m", "why", "-c", "CMD cat /tmp/there", name, f"scenario/{name}"
     ).out.strip()
