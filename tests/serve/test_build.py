@@ -59,6 +59,7 @@ def test_steps_and_the_image(api):
         'Step 6/6 : CMD ["cat", "/who"]',
     ]
     assert said.endswith("Successfully tagged made/classic:1\n")
+    assert "writing image" not in said and "naming to" not in said
     image = api.get("/images/made/classic:1/json")
     assert [line["aux"]["ID"] for line in lines if "aux" in line] == [image["Id"]]
     assert image["Config"]["Labels"]["l"] == "1"

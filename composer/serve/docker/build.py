@@ -128,8 +128,10 @@ class Steps:
 
     def take(self, event: dict[str, Any]) -> None:
         """Report an event of engine.build.progress."""
-        status = event.get("status")
-        text = " ".join(str(event.get("name", "")).partition("] ")[2].split())
+        status, name = event.get("status"), str(event.get("name", ""))
+        if status == "output" and name.startswith("[internal]"):
+            return  # what the builder writes and names: the classic builder reports it after the last step
+        text = " ".join(name.partition("] ")[2].split())
         if status in ("output", "done", "cached"):
             self._reach(text, cached=status == "cached")
         if status == "output":
