@@ -39,6 +39,10 @@ class GroupWatch:
                 news |= {"", *self._containers.values()}
             elif mask & inotify.IN_IGNORED:
                 self._containers.pop(number, None)
+                if number == self._group:  # the last container's removal removes the group, and a new one may exist
+                    news.add("")
+                    with suppress(OperationFailed):
+                        self._group = self._inotify.add(self._folder, FOLDERS | inotify.IN_ONLYDIR)
             else:
                 news.add("" if number == self._group else self._containers.get(number, ""))
         if "" in news:

@@ -38,6 +38,31 @@ def test_200_clients_at_once(api):
         assert sum(own) <= 40 * 1024
 
 
+def test_200_clients_follow_one_log_and_see_its_end(api):
+    """More than a user may have inotify instances by default (fs.inotify.max_user_instances is 128)."""
+    api(
+        "POST",
+        "/containers/create?name=many",
+        {"Image": "busybox", "Cmd": ["sh", "-c", "read x; echo end"], "OpenStdin": True},
+    )
+    api("POST", "/containers/many/start")
+    try:
+        with sockets(api, MANY) as clients:
+            for client in clients:
+                client.sendall(b"GET /containers/many/logs?stdout=1&follow=1 HTTP/1.0\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+            with api.connect() as typed:
+                head = b"POST /containers/many/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: x\r\n"
+                typed.sendall(head + b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n\n")
+                for client in clients:
+                    said = b""
+                    while part := client.recv(65536):
+                        said += part
+                    assert said.endswith(b"end\n")
+    finally:
+        api("DELETE", "/containers/many?force=1")
+
+
 def test_slow_clients_delay_no_other(api):
     """Some never read, some send a byte now and then, some stop in the middle of an upload."""
     with sockets(api, SLOW) as clients:

@@ -27,6 +27,7 @@ from composer.view.errors import Refusal
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
+    from composer.serve.docker.followers import Follower
     from composer.serve.docker.streams import Client
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
@@ -187,14 +188,12 @@ async def _live(
 
 async def _started(server: Server, record: ContainerRecord, raw: Client, client: _Client) -> bool:
     """Wait until any command starts the container; False if the client disconnects or the container is removed."""
-    watch = server.engine.watch(record.group)
     up = False
 
-    async def by_others(scope: anyio.CancelScope) -> None:
+    async def by_others(follower: Follower, scope: anyio.CancelScope) -> None:
         nonlocal up
         while True:
-            await anyio.wait_readable(watch.fileno())
-            watch.read()
+            await follower.changed()
             try:
                 state = lookup.container(server.engine, record.id).state
             except Refusal:
@@ -212,16 +211,13 @@ async def _started(server: Server, record: ContainerRecord, raw: Client, client:
         await raw.gone()
         scope.cancel()
 
-    try:
+    with server.observer.follow(record) as follower:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(by_others, tasks.cancel_scope)
+            tasks.start_soon(by_others, follower, tasks.cancel_scope)
             tasks.start_soon(until_gone, tasks.cancel_scope)
             await client.ready.wait()
             up = not client.failed
             tasks.cancel_scope.cancel()
-    finally:
-        with anyio.CancelScope(shield=True):  # it takes milliseconds, see logs
-            await to_thread.run_sync(watch.close, limiter=server.threads)
     return up
 
 

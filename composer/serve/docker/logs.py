@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
-
-import anyio
-from anyio import to_thread
 
 from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.streams import MULTIPLEXED, MULTIPLEXED_SINCE, RAW, frames
@@ -39,27 +37,22 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
     if not wanted:
         raise BadRequest("Bad parameters: you must choose at least one stream")
     reader = _reader(server, request, record)
-    # Closing an inotify instance takes milliseconds (inotify(7), synchronize_srcu): a thread does it.
-    watch = server.engine.watch(record.group) if request.flag("follow") else None
     try:
-        await exchange.begin(200, {"Content-Type": media_type(request, tty=record.spec.tty)})
-        form = Form(record, wanted, timestamps=request.flag("timestamps"), details=request.flag("details"))
-        async with while_connected(exchange):
-            while True:
-                running = watch is not None and _runs(_state(server, record), record)
-                while entries := reader.read():
-                    data = form.bytes_of(_of_run(entries, _state(server, record), record) if watch else entries)
-                    for place in range(0, len(data), _PIECE):
-                        await exchange.send(data[place : place + _PIECE])
-                if watch is None or not running or _is_over(request):
-                    break
-                await anyio.wait_readable(watch.fileno())
-                watch.read()
+        with server.observer.follow(record) if request.flag("follow") else nullcontext() as follower:
+            await exchange.begin(200, {"Content-Type": media_type(request, tty=record.spec.tty)})
+            form = Form(record, wanted, timestamps=request.flag("timestamps"), details=request.flag("details"))
+            async with while_connected(exchange):
+                while True:
+                    running = follower is not None and _runs(_state(server, record), record)
+                    while entries := reader.read():
+                        data = form.bytes_of(_of_run(entries, _state(server, record), record) if follower else entries)
+                        for place in range(0, len(data), _PIECE):
+                            await exchange.send(data[place : place + _PIECE])
+                    if follower is None or not running or _is_over(request):
+                        break
+                    await follower.changed()
     finally:
         reader.close()
-        if watch is not None:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(watch.close, limiter=server.threads)
 
 
 def _is_over(request: Request) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from composer.serve.docker.event_journal import Journal
+from composer.serve.docker.followers import Follower, Followers
 from composer.serve.docker.life_events import LifeEvent, SharedObjects, deleted, exits_and_starts, number_of, probes
 from composer.serve.docker.outputs import Outputs
 from composer.view.networks import BUILT_IN, every
@@ -21,6 +22,7 @@ from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from composer.run.port import Engine, Watch
     from engine.paths import Roots
@@ -41,6 +43,7 @@ class Observer:
         self._known: dict[str, dict[str, ContainerRecord]] = {}
         self._watched: dict[str, anyio.CancelScope] = {}
         self.outputs = Outputs()
+        self._followers = Followers()
         self._held: dict[str, ContainerRecord] = {}
         """Containers whose exit is reported once their output has been sent, as they were at their exit."""
         self._released: set[str] = set()
@@ -75,9 +78,7 @@ class Observer:
     def _take_in(self, tasks: anyio.abc.TaskGroup, *, first: bool = False) -> None:
         groups = set(self._engine.groups())
         for gone in self._watched.keys() - groups:
-            self._watched.pop(gone).cancel()
-            self._changes(gone, {})
-            self._known.pop(gone, None)
+            self._forget(gone)
         for group in groups - self._watched.keys():
             try:
                 watch = self._engine.watch(group)
@@ -96,10 +97,32 @@ class Observer:
             with scope:
                 while True:
                     await anyio.wait_readable(watch.fileno())
-                    if watch.read():
+                    if self._watched.get(group) is not scope:
+                        return  # another task has noted the removal
+                    if news := watch.read():
+                        self._followers.notify(group, news)
+                        if "" in news and group not in self._engine.groups():
+                            self._forget(group)
+                            return
                         self._look(group)
         finally:
             watch.close()
+
+    def _forget(self, group: str) -> None:
+        """Note that a group was removed."""
+        self._watched.pop(group).cancel()
+        self._followers.notify(group)
+        self._changes(group, {})
+        self._known.pop(group, None)
+
+    def follow(self, record: ContainerRecord) -> AbstractContextManager[Follower]:
+        """A context manager that gives what waits for changes of a container: its state, its log, its removal. Raises
+        EngineError where the kernel has no watch left."""
+        if record.group not in self._watched and self._tasks is not None:
+            self._take_in(self._tasks)
+            if record.group not in self._watched:
+                self._engine.watch(record.group).close()  # for the reason
+        return self._followers.follow(record.group, record.id)
 
     def _containers(self, group: str) -> dict[str, ContainerRecord]:
         return {record.id: record for record in self._engine.containers(group)}

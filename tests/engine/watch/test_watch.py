@@ -47,6 +47,17 @@ def test_log_written_before_its_folder_was_watched_is_reported(tmp_path: Path) -
     watch.close()
 
 
+def test_a_group_that_was_removed_and_created_again_is_still_watched(tmp_path: Path) -> None:
+    watch = GroupWatch(Roots(str(tmp_path), str(tmp_path)), "shop")
+    folder = tmp_path / "groups/shop"
+    folder.rmdir()
+    folder.mkdir()
+    assert "" in news(watch)
+    (folder / "c1").mkdir()
+    assert "c1" in news(watch)
+    watch.close()
+
+
 def test_changes_in_a_tree(tmp_path: Path) -> None:
     (tmp_path / "src/deep").mkdir(parents=True)
     (tmp_path / "src/node_modules").mkdir()
