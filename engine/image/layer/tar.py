@@ -159,12 +159,14 @@ class Archive:
         )
         if kind in (CHARACTER, BLOCK_DEVICE):
             entry.major, entry.minor = self._number(header[329:337]), self._number(header[337:345])
-        elif kind == b"D" or (entry.type == REGULAR and name.endswith("/")):
-            entry.type = DIRECTORY
         elif kind in (b"M", b"V"):
             raise Unsupported(f"{self.subject}: multi-volume tar archives are not supported")
         if pax:
             self._apply(entry, pax)
+        # A slash at the end marks a directory in old archives. With a pax path, the header's name is only its first 100
+        # bytes and may end anywhere.
+        if kind == b"D" or (entry.type == REGULAR and entry.name.endswith("/")):
+            entry.type = DIRECTORY
         # Links and directories have no content, even if their size field is not 0.
         self._left = entry.size if entry.type in (REGULAR, DIRECTORY) or kind == b"S" else 0
         self._padding = -self._left % BLOCK

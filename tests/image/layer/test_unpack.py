@@ -50,6 +50,14 @@ def test_parents_that_an_archive_does_not_name_are_made_at_any_depth(extract, ta
         subprocess.run(["rm", "-rf", root], check=True)  # pytest cannot remove it
 
 
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_long_name_whose_first_100_bytes_end_with_a_slash_is_a_file(extract, tar, format):
+    name = "n" * 99 + "/" + "m" * 80
+    root = extract(tar(format=format).add(name, b"content").add("old/", b"").bytes())
+    assert (root / name).read_bytes() == b"content"
+    assert (root / "old").is_dir()
+
+
 def test_files_of_every_kind(extract, tar):
     data = (
         tar(format=tarfile.PAX_FORMAT)
