@@ -492,9 +492,13 @@ class Executor:
         try:
             await notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
         except Never:
-            with move_on_after(STEADY):  # that a program fails at once is more to the point than a missing healthcheck
-                await notifier.until(container_id, lambda: not changes.record(container_id).state.status.alive or None)
-            outcome(changes.record(container_id), condition)
+            if changes.record(container_id).state.health is None:
+                # A program that fails at once is a better reason than a missing healthcheck.
+                with move_on_after(STEADY):
+                    await notifier.until(
+                        container_id, lambda: not changes.record(container_id).state.status.alive or None
+                    )
+                outcome(changes.record(container_id), condition)
             raise
         state = changes.record(container_id).state
         if condition != "running" or state.health is not None:

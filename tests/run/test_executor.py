@@ -11,7 +11,7 @@ from composer.plan.desired import COMPLETED, HEALTHY, Dependency, Desired, Desir
 from composer.plan.observed import Snapshot
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
-from composer.run.executor import Executor, OperationContext
+from composer.run.executor import STEADY, Executor, OperationContext
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from engine.spec.container import Attachment, ContainerSpec, Healthcheck, Mount
@@ -194,6 +194,23 @@ def test_a_gate_whose_container_ends():
 
     run(lambda: project.act("up", during=during))
     assert project.messages()[0].startswith("dependency failed to start: container p-a-1 exited (9)")
+
+
+def test_an_unhealthy_dependency_is_reported_at_once():
+    check = Healthcheck(test=("CMD", "x"), interval=1.0, retries=1)
+    project = Project(service("a", healthcheck=check), service("b", Dependency(service="a", condition=HEALTHY)))
+    project.changes.probes["p-a-1"] = [3]
+    reported = []
+
+    async def main():
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await project.act("up")
+        reported.append(clock() - began)
+
+    run(main)
+    assert "unhealthy" in project.messages()[0]
+    assert 1 <= reported[0] < 1 + STEADY
 
 
 @pytest.mark.parametrize("code", [None, 1])
