@@ -26,8 +26,7 @@ def test_a_tree_deeper_than_the_longest_path(tmp_path, few_descriptors):
     remove(str(tmp_path / "d"))
 
 
-def test_an_unreadable_place(tmp_path, monkeypatch):
-    """What vanishes meanwhile is left out."""
+def test_files_that_vanish_meanwhile_are_left_out(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").write_bytes(bytes(7))
     real = os.listdir

@@ -189,7 +189,7 @@ def _pull(
             if engine.image(service.image) is None:
                 raise CommandError(
                     f"service {service.name}: cannot pull {service.image}: no registry has an image by its id\n"
-                    "Build or load it; if composer.lock names it, run `composer lock` then."
+                    "Build or load it; if composer.lock names it, run `composer lock` afterwards."
                 )
             progress.update(step, "Skipped Image is already present locally", State.DONE)
             return

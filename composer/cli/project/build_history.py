@@ -86,7 +86,7 @@ def _filters(texts: Sequence[str]) -> dict[str, list[str]]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or key not in ("ref", "status", "name"):
-            raise UsageError(f"unsupported filter {text!r}: ref, name or status with =")
+            raise UsageError(f"unsupported filter {text!r}: expected ref=REF, name=NAME or status=STATUS")
         found.setdefault(key, []).append(value)
     return found
 

@@ -276,7 +276,7 @@ def _check_startable(context: Context, services: Sequence[str]) -> None:
     empty = {name for name, service in desired.services.items() if not service.scale} if desired else set()
     missing = [service for service in services if service not in there and service not in empty]
     if missing and there.isdisjoint(services):
-        raise CommandError(f'service "{missing[0]}" has no container to start')
+        raise CommandError(f'service "{missing[0]}" has no container to start\nCreate it: composer create {missing[0]}')
 
 
 def _remove_images(context: Context, progress: Progress, desired: Desired, which: str) -> None:

@@ -195,7 +195,10 @@ def _link(context: Context, project: str, service: str) -> NetworkRecord | None:
             given = record.spec.labels
             if labels.RELAY_NETWORK in given and given.get(labels.PROJECT) == project:
                 return record
-            raise CommandError(f"a network named {name} already exists, and it is not a relay's network")
+            raise CommandError(
+                f"a network named {name} already exists, and it is not a relay's network\n"
+                f"Remove it, so that composer can create its own: composer network rm {name}"
+            )
     return None
 
 

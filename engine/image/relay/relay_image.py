@@ -12,11 +12,11 @@ from engine.image.relay.forward_program import PROGRAMS, SOURCE
 from engine.spec.image import ImageConfig
 
 USER = "65532:65532"
-"""An id that nothing else has: the program needs no rights."""
+"""An unused id: the program needs no rights."""
 
 
 def relay_image(images: ImageStore) -> str:
-    """Its name, which changes with the program; the image is created if it does not exist."""
+    """The image's name, which changes with the program. The image is created if it does not exist. Raises EngineError."""
     name = f"composer/relay:{SOURCE[:12]}"
     if images.get(name) is None:
         import_rootfs(

@@ -94,8 +94,8 @@ def ends(spec: NetworkSpec) -> tuple[str, tuple[str, ...]]:
 
 
 def has_other_hosts(record: NetworkRecord) -> bool:
-    """Whether the hosts in networks.toml have changed since the network was created. Hosts that the settings no longer
-    allow to compute do not count."""
+    """Whether the hosts in networks.toml have changed since the network was created. False if the settings are invalid
+    now."""
     if not is_overlay(record) or PEERS in record.spec.driver_opts:
         return False
     try:
