@@ -82,20 +82,20 @@ class Tree:
         return fd
 
     def _directory(self, path: str, made: Made | None, links: int) -> int:
-        """Climb to the nearest directory that exists, then create those below it: a path may have any depth."""
-        missing: list[str] = []
-        while True:
+        """Descend name by name where a directory is missing: a path may have any depth."""
+        try:
+            return self._existing(path)
+        except FileNotFoundError:
+            if made is None or not path or links > _LINKS:
+                raise
+        fd = self.open("", os.O_PATH | os.O_DIRECTORY)
+        names = [name for name in path.split("/") if name not in ("", ".")]
+        for number, name in enumerate(names, 1):
+            parent, found = fd, _plain(fd, name)
             try:
-                fd = self._existing(path)
-                break
-            except FileNotFoundError:
-                if made is None or not path or links > _LINKS:
-                    raise
-            missing.append(path)
-            path = path.rpartition("/")[0]
-        for each in reversed(missing):
-            assert made is not None
-            fd = self._created(fd, each, made, links)
+                fd = self._created(parent, "/".join(names[:number]), made, links) if found is None else found
+            finally:
+                os.close(parent)
         return fd
 
     def _existing(self, path: str) -> int:
@@ -106,23 +106,20 @@ class Tree:
         return self.open(path, os.O_PATH | os.O_DIRECTORY)
 
     def _created(self, parent: int, path: str, made: Made, links: int) -> int:
-        """The directory `path`, created in `parent`, which this closes."""
+        """The directory `path`, created in `parent` unless it is there."""
         above, _, name = path.rpartition("/")
         try:
-            try:
-                os.mkdir(name, 0o755, dir_fd=parent)
-                made(parent, name)
-            except FileExistsError:
-                # It was created concurrently, or is a link to a missing path.
-                with contextlib.suppress(OSError):
-                    target = os.readlink(name, dir_fd=parent)
-                    joined = target if target.startswith("/") else f"{above}/{target}"
-                    os.close(self._directory(joined.strip("/"), made, links + 1))
-            else:
-                if (fd := _plain(parent, name)) is not None:
-                    return fd
-        finally:
-            os.close(parent)
+            os.mkdir(name, 0o755, dir_fd=parent)
+            made(parent, name)
+        except FileExistsError:
+            # It was created concurrently, is a link, or is "..".
+            with contextlib.suppress(OSError):
+                target = os.readlink(name, dir_fd=parent)
+                joined = target if target.startswith("/") else f"{above}/{target}"
+                os.close(self._directory(joined.strip("/"), made, links + 1))
+        else:
+            if (fd := _plain(parent, name)) is not None:
+                return fd
         return self.open(path, os.O_PATH | os.O_DIRECTORY)
 
     def parent(self, path: str, made: Made | None = None) -> tuple[int, str]:

@@ -40,8 +40,8 @@ def outside(tmp_path):
     return sorted(str(path) for path in tmp_path.rglob("*") if "/inner/root/" not in str(path))
 
 
-@pytest.mark.parametrize("depth", [1100, 5000])
-def test_parents_that_an_archive_does_not_name_are_made_at_any_depth(extract, tar, depth):
+def test_parents_that_an_archive_does_not_name_are_made_at_any_depth(extract, tar):
+    depth = 3000
     root = extract(tar(format=tarfile.PAX_FORMAT).add("d/" * depth + "file", b"x").bytes())
     try:
         found = subprocess.run(["find", root, "-printf", "%d %f %s\n"], stdout=subprocess.PIPE, text=True, check=True)
