@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from engine.spec.build_record import BuildRecord
     from engine.spec.image import RemoteImage, SavedImage
     from engine.spec.outline import Outline, Targets
-    from engine.watch.group import GroupWatch
+    from engine.watch.group import GroupsWatch, GroupWatch
     from engine.watch.tree import TreeWatch
 
 Progress = Callable[[dict[str, object]], None]
@@ -471,6 +471,11 @@ class Engine:
         from engine.watch.group import GroupWatch
 
         return GroupWatch(self.roots, group)
+
+    def watch_groups(self) -> GroupsWatch:
+        from engine.watch.group import GroupsWatch
+
+        return GroupsWatch(self.roots)
 
     def watch_files(self, paths: Sequence[str], *, skip: Callable[[str], bool]) -> TreeWatch:
         from engine.watch.tree import TreeWatch

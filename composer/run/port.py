@@ -458,6 +458,20 @@ class Watch(Protocol):
     def close(self) -> None: ...
 
 
+class GroupsWatch(Protocol):
+    """The same for many groups, by their names; "" stands also for the removal of the group."""
+
+    def fileno(self) -> int: ...
+
+    def add(self, group: str) -> None: ...
+
+    def remove(self, group: str) -> None: ...
+
+    def read(self) -> dict[str, set[str]]: ...
+
+    def close(self) -> None: ...
+
+
 class Process(Protocol):
     """A process in a container, and our end of its streams."""
 
@@ -496,9 +510,10 @@ class Streams(Protocol):
 
     def watch(self, group: str) -> Watch: ...
 
+    def watch_groups(self) -> GroupsWatch: ...
+
     def watch_files(self, paths: Sequence[str], *, skip: Callable[[str], bool]) -> Watch:
-        """Reports the absolute paths that change in files and below directories, except directories for which `skip` returns
-        true."""
+        """Reports absolute paths that change: of files, and below directories unless `skip` returns true for them."""
         ...
 
     def exec_process(self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]) -> Process:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from composer.run.port import Engine, Watch
+    from composer.run.port import Engine
     from engine.paths import Roots
     from engine.spec.state import ContainerRecord
 
@@ -41,7 +41,8 @@ class Observer:
     def __init__(self, engine: Engine, roots: Roots, journal: Journal) -> None:
         self._engine, self._roots, self._journal = engine, roots, journal
         self._known: dict[str, dict[str, ContainerRecord]] = {}
-        self._watched: dict[str, anyio.CancelScope] = {}
+        self._watched: set[str] = set()
+        self._watch = engine.watch_groups()
         self.outputs = Outputs()
         self._followers = Followers()
         self._held: dict[str, ContainerRecord] = {}
@@ -65,52 +66,48 @@ class Observer:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                self._take_in(tasks, first=True)
+                self._take_in(first=True)
+                tasks.start_soon(self._read_groups)
                 self.begun.set()
                 while True:
                     await anyio.wait_readable(watch.fileno())
                     watch.read()
-                    self._take_in(tasks)
+                    self._take_in()
                     self._shared()
         finally:
             watch.close()
+            self._watch.close()
 
-    def _take_in(self, tasks: anyio.abc.TaskGroup, *, first: bool = False) -> None:
+    def _take_in(self, *, first: bool = False) -> None:
         groups = set(self._engine.groups())
-        for gone in self._watched.keys() - groups:
+        for gone in self._watched - groups:
             self._forget(gone)
-        for group in groups - self._watched.keys():
+        for group in groups - self._watched:
             try:
-                watch = self._engine.watch(group)
+                self._watch.add(group)
             except EngineError:
                 continue
-            self._watched[group] = anyio.CancelScope()
+            self._watched.add(group)
             if first:
                 self._known[group] = self._containers(group)
                 self._past(self._known[group].values())
             else:
                 self._look(group)
-            tasks.start_soon(self._group, group, watch, self._watched[group])
 
-    async def _group(self, group: str, watch: Watch, scope: anyio.CancelScope) -> None:
-        try:
-            with scope:
-                while True:
-                    await anyio.wait_readable(watch.fileno())
-                    if self._watched.get(group) is not scope:
-                        return  # another task has noted the removal
-                    if news := watch.read():
-                        self._followers.notify(group, news)
-                        if "" in news and group not in self._engine.groups():
-                            self._forget(group)
-                            return
-                        self._look(group)
-        finally:
-            watch.close()
+    async def _read_groups(self) -> None:
+        while True:
+            await anyio.wait_readable(self._watch.fileno())
+            for group, changed in self._watch.read().items():
+                self._followers.notify(group, changed)
+                if "" in changed and group not in self._engine.groups():
+                    self._forget(group)
+                else:
+                    self._look(group)
 
     def _forget(self, group: str) -> None:
         """Note that a group was removed."""
-        self._watched.pop(group).cancel()
+        self._watched.discard(group)
+        self._watch.remove(group)
         self._followers.notify(group)
         self._changes(group, {})
         self._known.pop(group, None)
@@ -119,9 +116,8 @@ class Observer:
         """A context manager that gives what waits for changes of a container: its state, its log, its removal. Raises
         EngineError where the kernel has no watch left."""
         if record.group not in self._watched and self._tasks is not None:
-            self._take_in(self._tasks)
-            if record.group not in self._watched:
-                self._engine.watch(record.group).close()  # for the reason
+            self._take_in()
+            self._watch.add(record.group)
         return self._followers.follow(record.group, record.id)
 
     def _containers(self, group: str) -> dict[str, ContainerRecord]:

@@ -7,7 +7,7 @@ import select
 from pathlib import Path
 
 from engine.paths import Roots
-from engine.watch.group import GroupWatch
+from engine.watch.group import GroupsWatch, GroupWatch
 from engine.watch.tree import TreeWatch
 
 
@@ -55,6 +55,26 @@ def test_a_group_that_was_removed_and_created_again_is_still_watched(tmp_path: P
     assert "" in news(watch)
     (folder / "c1").mkdir()
     assert "c1" in news(watch)
+    watch.close()
+
+
+def test_many_groups_need_one_instance(tmp_path: Path) -> None:
+    """A user has 128 inotify instances by default."""
+    watch = GroupsWatch(Roots(str(tmp_path), str(tmp_path)))
+    groups = [f"g{number}" for number in range(200)]
+    for group in groups:
+        watch.add(group)
+        (tmp_path / "groups" / group / "c").mkdir()
+    found: dict[str, set[str]] = {}
+    while len(found) < len(groups):
+        assert select.select([watch.fileno()], [], [], 5)[0], "nothing came"
+        found |= watch.read()
+    assert all(found[group] == {"", "c"} for group in groups)
+    watch.remove("g0")
+    (tmp_path / "groups/g0/d").mkdir()
+    (tmp_path / "groups/g1/d").mkdir()
+    assert select.select([watch.fileno()], [], [], 5)[0], "nothing came"
+    assert watch.read() == {"g1": {"", "d"}}
     watch.close()
 
 
