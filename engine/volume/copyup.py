@@ -35,9 +35,8 @@ def copy_up(layers: Sequence[str], path: str, volume: VolumeRecord) -> None:
         if volume.spec.driver_opts:
             _into_mounted(layers, path, volume.mountpoint)
             return
-        with directory_lock.exclusive(
-            os.path.dirname(volume.mountpoint)
-        ) as folder:  # several containers may start at once
+        # Several containers may start at once.
+        with directory_lock.exclusive(os.path.dirname(volume.mountpoint)) as folder:
             names = os.listdir(folder)
             if _COPYING in names:
                 remove_at(folder, _COPYING)

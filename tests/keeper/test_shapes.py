@@ -121,6 +121,28 @@ def test_another_shape_has_another_recording(changes):
     assert third.contents == one.contents
 
 
+class Watched(dict):
+    """A dictionary of which only the keys `known` may be read."""
+
+    def __init__(self, content, known):
+        super().__init__(content)
+        self.known = known
+
+    def __getitem__(self, key):
+        assert key in self.known
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        assert key in self.known
+        return super().get(key, default)
+
+
+def test_steps_before_the_pause_read_only_what_a_shape_depends_on():
+    bundle = bundle_of(new_id())
+    bundle["process"] = Watched(bundle["process"], shapes._PROCESS)
+    direct(Watched(bundle, [*shapes._BUNDLE, "mounts", "process"]), [1, 2])
+
+
 def test_few_recordings_are_kept():
     for number in range(30):
         shapes.recorded(bundle_of(new_id(), cwd=f"/{number}"), [1, 2])

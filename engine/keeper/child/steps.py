@@ -9,7 +9,7 @@
 
 Each step works on a Kernel (kernel.py), which is either a fork of the keeper that does everything at once (setup.py),
 or a recording that a small process carries out (script/start.py). A fork costs 650 more page faults, so a recording is
-tried first. A recording cannot look at results: `only_directly` of a step tells for which containers it must. If the
+tried first. A recording cannot look at results: `only_directly` of a step names the containers for which it must. If the
 recording's process meets anything unexpected, it exits, and a fork follows.
 """
 
