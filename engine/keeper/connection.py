@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections import deque
 
 from engine import control
-from engine.errors import EngineError, KeeperLost, StartFailed
+from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.keeper.protocol import VERSION, Channel, Message
 from engine.paths import Roots
 
@@ -43,7 +44,7 @@ class Connection:
 
     def ask(self, do: str, **fields: object) -> tuple[Message, list[int]]:
         """Send a request and return the answer with its descriptors, which the caller owns. Raises StartFailed and
-        EngineError as the keeper reports, KeeperLost."""
+        EngineError as the keeper reports, OperationFailed when this process may not open the descriptors, KeeperLost."""
         self._number += 1
         try:
             self._channel.send({"n": self._number, "do": do, **fields})
@@ -53,6 +54,8 @@ class Connection:
                     return checked(message, descriptors)
                 self._events.append(message)
         except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise OperationFailed.of("receive", "the descriptors of a process", error) from error
             raise KeeperLost(f"the keeper does not answer: {error.strerror or error}") from error
         raise KeeperLost(LOST)
 

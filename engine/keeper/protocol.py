@@ -37,6 +37,7 @@ may return several frames.
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import select
@@ -127,14 +128,18 @@ class Channel:
 
     def feed(self) -> bool:
         """Read available data into the buffer; False at the end of the stream. Raises BlockingIOError when there is none,
-        ValueError for invalid data."""
+        OSError EMFILE when this process may not open the descriptors that came, ValueError for invalid data."""
         size = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
-        data, ancillary, _, _ = self.sock.recvmsg(65536, size, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = self.sock.recvmsg(65536, size, socket.MSG_CMSG_CLOEXEC)
+        arrived = 0
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 numbers = array.array("i")
                 numbers.frombytes(payload[: len(payload) - len(payload) % 4])
                 self._descriptors.extend(numbers)
+                arrived += len(numbers)
+        if flags & socket.MSG_CTRUNC and arrived < MAX_DESCRIPTORS:  # there was room: the kernel could not open them
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if len(self._descriptors) > MAX_HELD:
             raise ValueError("more descriptors than any frame takes")
         self._buffer += data

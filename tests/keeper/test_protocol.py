@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import secrets
 import socket
 import struct
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.control import connect, peer
 from engine.keeper.launch import Launch
-from engine.keeper.protocol import MAX_DESCRIPTORS, MAX_FRAME, MAX_HELD, Channel
+from engine.keeper.protocol import MAX_DESCRIPTORS, MAX_FRAME, MAX_HELD, Channel, framed
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=50),
@@ -135,6 +136,22 @@ def test_descriptors_that_no_frame_wants_are_closed():
         with pytest.raises(ValueError, match="belong to no frame"):
             receiver.take()
     assert opened() == before
+
+
+def test_descriptors_over_the_limit_of_open_files():
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(os.devnull) as file:
+        socket.send_fds(theirs, [framed({"re": 1}, (0, 0, 0))], [file.fileno()] * 3)
+        channel, before = Channel(ours), resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                channel.feed()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        channel.close()
 
 
 def test_descriptors_cannot_pile_up():
