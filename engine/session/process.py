@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from engine.container import state as files
-from engine.errors import EngineError, KeeperLost, NotFound, WrongState
+from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, WrongState
 from engine.keeper.connection import Connection
 from engine.kernel import calls
 from engine.paths import Roots
@@ -48,6 +49,8 @@ def _connect(roots: Roots, group: str, container_id: str) -> Connection:
     try:
         return Connection.open(roots, group)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise OperationFailed.of("connect to", f"container {container_id[:12]}", error) from error
         raise WrongState(f"container {container_id[:12]} is not running") from error
 
 

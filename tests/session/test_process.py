@@ -1,13 +1,15 @@
 """exec and attach as a command uses them: streams, terminals, sizes, signals, ends of input, exit codes."""
 
+import errno
 import os
+import resource
 import select
 import signal
 import socket
 
 import pytest
 
-from engine.errors import NotFound, StartFailed, WrongState
+from engine.errors import NotFound, OperationFailed, StartFailed, WrongState
 from engine.spec.container import ExecSpec
 from tests.session.box import PATIENCE
 
@@ -75,6 +77,21 @@ def test_what_cannot_be_executed(box, command, fields, code, text):
     with pytest.raises(StartFailed) as raised:
         box.exec(record, *command, **fields)
     assert raised.value.exit_code == code and text in str(raised.value)
+
+
+@pytest.mark.parametrize("spare", range(2))
+def test_a_limit_of_open_files_is_no_stopped_container(box, spare):
+    record = box.start()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, before[1]))
+    try:
+        with pytest.raises((OSError, OperationFailed)) as raised:
+            box.engine.attach(box.group, record.id)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert raised.value.errno == errno.EMFILE
 
 
 def test_exec_needs_a_running_container(box):
