@@ -33,6 +33,7 @@ from composer.run.connection import Connection
 from composer.run.control import Control
 from composer.run.executor import Executor, OperationContext
 from composer.run.failure import unforeseen
+from composer.run.held_root import HeldRoot
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import End, Event, Failure, Note, OneOff, Queued, Request
@@ -66,6 +67,7 @@ class Supervisor:
         self._requested = False
         self._changes: Changes
         self._monitor: Monitor
+        self._held: HeldRoot
         self._last: tuple[Connection, End] | None = None
         self._tasks: TaskGroup
         self._scheduler: Scheduler | None = None
@@ -96,6 +98,7 @@ class Supervisor:
             await self._refuse(error)
             await self._changes.close()
             return
+        self._held = HeldRoot(self._roots.state, self._project)
         await self._serve_all(records)
         self._control.close()
         await self._changes.close()
@@ -297,6 +300,7 @@ class Supervisor:
         request = turn.request
         send: Callable[[Event], None] = connection.send if connection is not None else lambda event: None
         try:
+            self._held.check()
             if request.job is not None:
                 from composer.run.jobs import actions
 
