@@ -130,7 +130,7 @@ def _opened(fd: int) -> _Finder | None:
 
 
 def renew() -> None:
-    """Stop using the file, and write it anew if it lacks a module that this process has imported."""
+    """Stop using the file, and rewrite it if it lacks a module that this process has imported."""
     global _finder
     known = _finder.entries() if _finder is not None else {}
     if _finder is not None:

@@ -39,7 +39,7 @@ async def run(context: OperationContext, container_id: str, service: DesiredServ
     Raises HookFailed for the first failure; later hooks do not run. In a container that has exited meanwhile, none runs."""
     hooks: Sequence[Hook] = service.post_start if kind == "post_start" else service.pre_stop
     for hook in hooks:
-        shown, said, complained = bytearray(), bytearray(), bytearray()
+        shown, output, errors = bytearray(), bytearray(), bytearray()
 
         def keep(last: bytearray, shown: bytearray, data: bytes) -> None:
             shown.extend(data[: max(0, SHOWN - len(shown))])
@@ -48,14 +48,14 @@ async def run(context: OperationContext, container_id: str, service: DesiredServ
 
         try:
             code = await context.changes.exec(
-                container_id, _spec(hook), output=partial(keep, said, shown), errors=partial(keep, complained, shown)
+                container_id, _spec(hook), output=partial(keep, output, shown), errors=partial(keep, errors, shown)
             )
             lines = shown.decode(errors="replace").splitlines()
             hook_log.keep(context.folder(container_id), kind, lines)
             for line in lines:
                 context.send(HookLine(container=context.changes.record(container_id).spec.name, text=line))
             if code:
-                raise HookFailed(_failure(service, code, tail(complained) or tail(said)), code)
+                raise HookFailed(_failure(service, code, tail(errors) or tail(output)), code)
         except EngineError as error:
             killed = not isinstance(error, HookFailed) or error.exit_code == _KILLED
             if await _has_ended(context, container_id, patience=_PATIENCE if killed else 0):

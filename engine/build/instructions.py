@@ -36,7 +36,7 @@ class InlineFile(Struct, frozen=True):
 
 class RunMount(Struct, frozen=True, kw_only=True):
     """RUN --mount; `type` bind, cache, tmpfs, secret or ssh; size in bytes. `sharing`, `mode`, `uid`, `gid` and `env`
-    are None where nothing was said."""
+    are None if they are not given."""
 
     type: str = "bind"
     id: str = ""

@@ -123,7 +123,7 @@ class Mounts:
     def _empty_once(self, path: str, lock: int, sharing: str) -> None:
         """In a build with --no-cache, each cache mount starts empty, unless another build is using it."""
         build = self._run.build
-        if not self._run.anew or path in build.emptied:
+        if not self._run.ignores_cache or path in build.emptied:
             return
         build.emptied.add(path)
         with contextlib.suppress(BlockingIOError):

@@ -203,7 +203,7 @@ class StageRun:
     # -- instructions with files
 
     @property
-    def anew(self) -> bool:
+    def ignores_cache(self) -> bool:
         """Whether the stage's steps are executed even if the cache has them."""
         spec = self.build.spec
         return spec.no_cache or bool(self.stage.name and self.stage.name in map(str.lower, spec.no_cache_filter))
@@ -213,7 +213,7 @@ class StageRun:
         self._number += 1
         step = self.build.reporter.step(self.place(), instruction.text)
         key = task.key if self.state.epoch is None else key_of("AT", self.state.epoch, task.key)
-        record = None if self.anew else self._cached(key)
+        record = None if self.ignores_cache else self._cached(key)
         try:
             if record is not None:
                 self.build.used_keys.append(key)

@@ -37,7 +37,7 @@ def subordinate(kind: str, uid: int, name: str, folder: str = "/etc") -> list[tu
                 if len(fields) == 3 and fields[0] in (name, str(uid)) and fields[1].isdigit() and fields[2].isdigit():
                     found.append((int(fields[1]), int(fields[2])))
     except OSError:
-        pass  # said below
+        pass  # reported below
     total = sum(count for _, count in found)
     if total < LEAST:
         raise Unsupported(

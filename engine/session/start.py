@@ -202,7 +202,7 @@ def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, pla
         unified=group.cgroups.unified,
     )
     try:
-        _make_anew(run_folder)
+        _make_empty_directory(run_folder)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{folder}/exit.json")
         path = f"{run_folder}/bundle.json"
@@ -212,7 +212,7 @@ def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, pla
     return path
 
 
-def _make_anew(folder: str) -> None:
+def _make_empty_directory(folder: str) -> None:
     """Create an empty, private directory, replacing an existing one."""
     try:
         os.mkdir(folder, 0o700)

@@ -58,14 +58,14 @@ def provide(
     for name in desired.order:
         if name in wanted and desired.services[name].provider is not None:
             pull(context, desired.services[name], "missing", built=name in built)
-            said = _call(context, desired.services[name], "up", scale=scale.get(name))
-            given = {f"{name.upper()}_{key}": value for key, value in said.prefixed.items()}
+            provided = _call(context, desired.services[name], "up", scale=scale.get(name))
+            given = {f"{name.upper()}_{key}": value for key, value in provided.prefixed.items()}
             services = {
-                other: with_variables(context, service, given, said.plain) if _needs(service, name) else service
+                other: with_variables(context, service, given, provided.plain) if _needs(service, name) else service
                 for other, service in desired.services.items()
             }
             desired = structs.replace(desired, services=services)
-            desired = relay.with_relay(context, desired, name, said.endpoints)
+            desired = relay.with_relay(context, desired, name, provided.endpoints)
     return desired
 
 

@@ -27,7 +27,7 @@ UNSET: dict[str, Any] = {
 """Keys that are always present in JSON, with their default values."""
 
 RESOLVED = frozenset(("args", "environment"))
-"""Lists that docker compose writes anew even without interpolation, so that an empty one becomes null in JSON."""
+"""Lists that docker compose rewrites even without interpolation, so that an empty one becomes null in JSON."""
 
 CAPITALS = {"Path": "path", "Rate": "rate", "Weight": "weight"}
 """JSON's names for the keys of blkio_config's devices."""

@@ -260,7 +260,7 @@ def _spec(options: Mapping[str, str], build: Build, brought: Brought) -> BuildSp
     def those(prefix: str) -> dict[str, str]:
         return {key.removeprefix(prefix): value for key, value in options.items() if key.startswith(prefix)}
 
-    anew = [stage for stage in options.get("no-cache", "").split(",") if stage]
+    without_cache = [stage for stage in options.get("no-cache", "").split(",") if stage]
     try:
         return BuildSpec(
             context=brought.context,
@@ -271,8 +271,8 @@ def _spec(options: Mapping[str, str], build: Build, brought: Brought) -> BuildSp
             labels=those("label:"),
             platforms=tuple(one for one in options.get("platform", "").split(",") if one),
             additional_contexts=brought.contexts,
-            no_cache="no-cache" in options and not anew,
-            no_cache_filter=tuple(anew),
+            no_cache="no-cache" in options and not without_cache,
+            no_cache_filter=tuple(without_cache),
             pull=options.get("image-resolve-mode") == "pull",
             network=options.get("force-network-mode", ""),
             extra_hosts=tuple(_pairs(options.get("add-hosts", ""))),

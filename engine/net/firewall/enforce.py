@@ -209,7 +209,7 @@ def _concerns(data: bytes, table: str) -> bool:
             kind &= 0xFF
             fields = attributes(data[offset + 20 : offset + length])
             name = netlink.name_of(fields.get(1, b""))
-            if name == FIREWALLD and _begins_anew(kind, fields):
+            if name == FIREWALLD and _is_restart(kind, fields):
                 return True
             if name == table and kind in (netlink.DELTABLE, netlink.DELCHAIN, netlink.DELRULE):
                 return True
@@ -223,7 +223,7 @@ def _concerns(data: bytes, table: str) -> bool:
     return False
 
 
-def _begins_anew(kind: int, fields: dict[int, bytes]) -> bool:
+def _is_restart(kind: int, fields: dict[int, bytes]) -> bool:
     """Whether firewalld creates its table, or creates or flushes one of its rejecting chains."""
     chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
     changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in FIREWALLD_CHAINS
