@@ -267,5 +267,21 @@ def _roll_back(db: sqlite3.Connection) -> None:
 def _failed(operation: str, path: str, error: sqlite3.Error) -> OperationFailed:
     """SQLite says "disk I/O error" of a full or read-only disc, too, when it cannot make its files beside the database
     larger."""
-    number = disk_reserve.refusal(os.path.dirname(path))
+    unopened = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN
+    number = (unopened and _refused_descriptor()) or disk_reserve.refusal(os.path.dirname(path))
     return OperationFailed(operation, path, number, detail=os.strerror(number) if number else str(error))
+
+
+def _refused_descriptor() -> int:
+    """EMFILE or ENFILE if not even the descriptors of one database can be opened, otherwise 0. SQLite has a database, its
+    log and the log's index, and says only that it cannot open a file."""
+    opened: list[int] = []
+    try:
+        for _ in range(3):
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno or 0
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return 0

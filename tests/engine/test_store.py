@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import resource
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -96,3 +97,19 @@ def test_connections_end_with_their_thread_and_with_their_store(roots):
     finally:
         gc.enable()
     assert counts[-1] == counts[1] <= 4, counts
+
+
+@pytest.mark.parametrize("spare", range(3))
+def test_the_limit_of_open_files_is_named(roots, spare):
+    first, second = Store(roots), Store(roots)
+    first.db.execute("SELECT 1")
+    first.close()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, before[1]))
+    try:
+        with pytest.raises(OperationFailed, match="EMFILE: Too many open files\nRaise the limit"):
+            second.db.execute("SELECT 1 FROM images")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
