@@ -162,7 +162,9 @@ def test_volumes_and_networks(api):
     assert api.refused("POST", "/volumes/create", {"Name": "x", "Driver": "nosuch"})[0] == 404
     assert api.raw("DELETE", "/volumes/api-v")[0] == 204
     anonymous = api("POST", "/volumes/create", {})["Name"]
+    mounted = api("POST", "/volumes/create", {"DriverOpts": {"type": "tmpfs", "device": "tmpfs"}})["Name"]
     assert api("POST", "/volumes/prune")["VolumesDeleted"] == [anonymous]
+    assert api.raw("DELETE", f"/volumes/{mounted}")[0] == 204
     body = {
         "Name": "api-n",
         "IPAM": {"Driver": "default", "Config": [{"Subnet": "10.99.0.0/24"}]},
