@@ -8,6 +8,7 @@ and the attributes, because chown(2) removes setuid bits and capabilities.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -126,8 +127,14 @@ class _Unpacker:
             return
         if self.layer and overlay.RESERVED in path and not path.endswith(overlay.OPAQUE):
             return  # aufs kept its own files under these names; other programs ignore them
-        parent, name = self.tree.parent(path, self.made)
-        if self.layer and name.startswith(overlay.WHITEOUT):
+        whiteout = self.layer and path.rpartition("/")[2].startswith(overlay.WHITEOUT)
+        try:
+            parent, name = self.tree.parent(path, self.made)
+        except OperationFailed as error:
+            if whiteout and error.errno == errno.ENOTDIR:
+                return  # the directory itself is hidden or replaced in this layer (github.com/opencontainers/umoci #254)
+            raise
+        if whiteout:
             self.whiteout(parent, name, path)
             return
         kind = entry.type

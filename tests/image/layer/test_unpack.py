@@ -58,6 +58,12 @@ def test_a_long_name_whose_first_100_bytes_end_with_a_slash_is_a_file(extract, t
     assert (root / "old").is_dir()
 
 
+def test_a_whiteout_below_a_whiteout_adds_nothing(extract, tar):
+    root = extract(tar().add(".wh.d").add("d/.wh.a").add("e").add("e/.wh.b").add("end", b"x").bytes())
+    assert overlay.is_whiteout((root / "d").lstat())
+    assert sorted(os.listdir(root)) == ["d", "e", "end"]
+
+
 def test_files_of_every_kind(extract, tar):
     data = (
         tar(format=tarfile.PAX_FORMAT)
