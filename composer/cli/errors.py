@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 
 from engine.errors import RAISE_OPEN_FILES
 
@@ -59,6 +58,8 @@ def describe(error: Exception) -> tuple[str, int]:
 
 def _too_many_open(error: OSError) -> str:
     """This process, in contrast to the supervisor, keeps the limit that it was started with."""
+    import resource  # every command loads this file
+
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     what = f"cannot open {error.filename}" if error.filename else "cannot open another file"
     return f"{what}: EMFILE: {limit} files are open, which is the limit\n{RAISE_OPEN_FILES}"
