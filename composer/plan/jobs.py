@@ -56,7 +56,7 @@ def part_for(desired: Desired, name: str) -> Desired:
         jobs={one: desired.jobs[one] for one in depended_on(whole, names) if one not in names},
         disabled_jobs={},
         foreign={},
-        warnings=(),
+        warnings={},
     )
 
 
