@@ -159,27 +159,27 @@ def copies(bench: Bench, tool: Tool, count: int) -> None:
     time.sleep(SETTLED)
 
 
-def cold(bench: Bench, tool: Tool) -> None:
-    """Contexts that are not in the page cache."""
-    few = bench.project(tool, "coldbig", COPY)
+def contexts(bench: Bench, tool: Tool, name: str, dockerfile: str) -> Iterator[tuple[Path, str]]:
+    """A project with one large file, and one with many files, both built once, and what they contain."""
+    few = bench.project(tool, f"{name}big", dockerfile)
     random_file(few / "big", bench.megabytes)
-    many = bench.project(tool, "coldmany", COPY)
+    many = bench.project(tool, f"{name}many", dockerfile)
     many_files(many, FILES)
     for folder, what in ((few, f"{bench.megabytes} MB"), (many, "5,000 files")):
         tool.run(folder, "build")
+        yield folder, what
+
+
+def cold(bench: Bench, tool: Tool) -> None:
+    """Contexts that are not in the page cache."""
+    for folder, what in contexts(bench, tool, "cold", COPY):
         for case, words in (("build --no-cache, COPY", NO_CACHE), ("build, cached COPY", ("build",))):
             drop_cache(folder)
             bench.timed(f"{case} of {what}, cold page cache", tool, folder, *words)
 
 
 def binds(bench: Bench, tool: Tool) -> None:
-    run = "RUN --mount=type=bind,target=/from ls /from > /list"
-    few = bench.project(tool, "bindbig", run)
-    random_file(few / "big", bench.megabytes)
-    many = bench.project(tool, "bindmany", run)
-    many_files(many, FILES)
-    for folder, what in ((few, f"{bench.megabytes} MB"), (many, "5,000 files")):
-        tool.run(folder, "build")
+    for folder, what in contexts(bench, tool, "bind", "RUN --mount=type=bind,target=/from ls /from > /list"):
         bench.timed(f"build --no-cache, RUN with a bind mount of {what}", tool, folder, *NO_CACHE)
 
 

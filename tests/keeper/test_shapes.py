@@ -7,12 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.keeper.child import namespaces, steps
-from engine.keeper.child.progress import Progress
 from engine.keeper.script import shapes
-from engine.keeper.script.recorded import Recorded
-from engine.keeper.script.recording import Recording, Unscripted
-from engine.keeper.script.script import CHANNEL
+from engine.keeper.script.recording import Unscripted
 from engine.kernel import idmap
 
 pytestmark = pytest.mark.skipif(not idmap.initial(), reason="needs the initial user namespace")
@@ -67,17 +63,6 @@ def bundle_of(container_id, *, hosts="", secret="", hostname="", cwd="/", image=
     }
 
 
-def direct(bundle, streams):
-    """The recording that is made for this container alone."""
-    recording = Recording()
-    kernel, progress = Recorded(recording), Progress(bundle, streams, CHANNEL)
-    kernel.take_descriptors()
-    namespaces.make(kernel, progress)
-    steps.carry_out(steps.BEGIN + steps.PREPARE + steps.ENTER, kernel, progress)
-    recording.pause(CHANNEL)
-    return recording
-
-
 def new_id():
     return os.urandom(32).hex()
 
@@ -92,7 +77,7 @@ def test_a_recording_that_is_used_again_equals_one_of_its_own(hosts, secret, hos
         bundle = bundle_of(own, hosts=f"{number}{own}{hosts}", secret=f"{secret}{number}", hostname=hostname, cwd=cwd)
         before = copy.deepcopy(bundle)
         recording, contents = shapes.recorded(bundle, [1, 2])
-        wanted = direct(bundle, [1, 2])
+        wanted = shapes.record(bundle, [1, 2])
         assert (recording.operations, contents) == (wanted.operations, wanted.contents)
         assert bundle == before
 
@@ -140,7 +125,7 @@ class Watched(dict):
 def test_steps_before_the_pause_read_only_what_a_shape_depends_on():
     bundle = bundle_of(new_id())
     bundle["process"] = Watched(bundle["process"], shapes._PROCESS)
-    direct(Watched(bundle, [*shapes._BUNDLE, "mounts", "process"]), [1, 2])
+    shapes.record(Watched(bundle, [*shapes._BUNDLE, "mounts", "process"]), [1, 2])
 
 
 def test_few_recordings_are_kept():

@@ -19,8 +19,11 @@ from engine.keeper.script.script import CHANNEL
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeVar
 
     from engine.keeper.bundle import Bundle, Entry
+
+    Data = TypeVar("Data", bytes, bytearray)
 
 _BUNDLE = (
     "namespaces user rootfs mounts devices privileged masked_paths read_only_paths sysctls cgroup_procs dns hostname "
@@ -62,11 +65,15 @@ def recorded(bundle: Bundle, streams: list[int]) -> tuple[Recording, bytearray]:
     shape = _shapes.get(key)
     if shape is None:
         shown, _ = marshal.loads(key)
-        shape = _shapes[key] = _record(shown, streams, files)
+        recording = record(shown, streams)
+        places = {
+            number: recording.contents.index(_placeholder(number, len(content)).encode())
+            for number, content in files.items()
+        }
+        shape = _shapes[key] = Shape(recording, places)
         if len(_shapes) > _MOST:
             del _shapes[next(iter(_shapes))]
-    placeholder = _ID[: len(own)].encode()
-    data = shape.recording.contents.replace(placeholder, own).replace(placeholder[:_NAME], own[:_NAME])
+    data = _exchanged(shape.recording.contents, _ID[: len(own)].encode(), own)
     for number, place in shape.places.items():
         data[place : place + len(files[number])] = files[number]
     return shape.recording, data
@@ -94,19 +101,20 @@ def _key(bundle: Bundle, streams: list[int], own: bytes, files: dict[int, bytes]
     for number, content in files.items():
         mounts[number] = {**mounts[number], "content": _placeholder(number, len(content))}
     shown["mounts"] = mounts
-    placeholder = _ID[: len(own)].encode()
-    plain = marshal.dumps((shown, streams), 2)
-    return plain.replace(own, placeholder).replace(own[:_NAME], placeholder[:_NAME])
+    return _exchanged(marshal.dumps((shown, streams), 2), own, _ID[: len(own)].encode())
 
 
-def _record(bundle: Bundle, streams: list[int], files: dict[int, bytes]) -> Shape:
+def _exchanged(data: Data, old: bytes, new: bytes) -> Data:
+    """The data with another id, and another host name made of it."""
+    return data.replace(old, new).replace(old[:_NAME], new[:_NAME])
+
+
+def record(bundle: Bundle, streams: list[int]) -> Recording:
+    """Record the steps up to the pause. Raises Unscripted if they do not fit."""
     recording = Recording()
     kernel, progress = Recorded(recording), Progress(bundle, streams, CHANNEL)
     kernel.take_descriptors()
     namespaces.make(kernel, progress)
     steps.carry_out(steps.BEGIN + steps.PREPARE + steps.ENTER, kernel, progress)
     recording.pause(CHANNEL)
-    places = {}
-    for number, content in files.items():
-        places[number] = recording.contents.index(_placeholder(number, len(content)).encode())
-    return Shape(recording, places)
+    return recording
