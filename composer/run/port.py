@@ -285,7 +285,7 @@ class Images(Protocol):
         ...
 
     def build_events(self, ref: str) -> list[dict[str, Any]]:
-        """The progress of a past build, each event with its `time`; empty if there is no record of it."""
+        """The progress of a past build, each event with its `time`; empty if the build was not recorded."""
         ...
 
     def forget_build(self, ref: str) -> None:

@@ -20,7 +20,7 @@ def open_regular(parent: int, name: str, how: int = os.O_RDONLY) -> int:
 
 def reopened(handle: int, how: int = os.O_RDONLY) -> int:
     """Open the regular file that `handle`, an O_PATH descriptor, refers to, and close the handle. Raises OSError, with
-    ESTALE if it is no regular file."""
+    ESTALE if it is not a regular file."""
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.ESTALE, "it is not a regular file")

@@ -138,7 +138,7 @@ class Tree:
             os.close(fd)
 
     def readlink(self, path: str) -> str | None:
-        """The text of the link `path`; None when it is no link, or does not exist."""
+        """The text of the link `path`; None if it does not exist or is not a link."""
         fd = self._itself(path)
         if fd is None:
             return None

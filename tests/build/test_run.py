@@ -443,7 +443,7 @@ def test_a_machine_that_cannot_load_the_apparmor_profile_is_warned_once(builder,
 
 
 def test_keeper_is_ready_before_the_first_step(builder, images):
-    """The keeper starts during a step before the first RUN; nothing remains of it if there is no RUN."""
+    """The keeper starts before the first RUN is reached; without a RUN, nothing of it remains."""
     made = []
 
     def make():

@@ -28,7 +28,7 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     context.check_services(args.positional, among_containers=True)
-    project = context.project_name  # even if there is no volume at all, the project must exist
+    project = context.project_name  # the project must exist, even if it has no volumes
     volumes = [v for v in context.engine.volumes() if v.spec.labels.get(PROJECT) == project]
     if args.positional:
         records = select(context.containers(), args.positional)

@@ -15,7 +15,7 @@ from engine.errors import Corrupt, Unsupported
 from engine.image.layer import gzip
 
 CHUNK = 1 << 18
-"""Larger pieces are no faster, and layers that are unpacked side by side have many in memory."""
+"""Larger pieces are not faster, and they cost memory, because several layers are unpacked at the same time."""
 _MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"))
 
 

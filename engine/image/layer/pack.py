@@ -78,7 +78,7 @@ def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) ->
 
 
 class _Replaced(Exception):
-    """A file of a live tree is no longer what it was when it was examined; the archive leaves it out."""
+    """A file of a live tree was replaced after it was examined. The archive omits it."""
 
 
 class _Packer:

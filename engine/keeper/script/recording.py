@@ -61,7 +61,7 @@ class Unscripted(Exception):
 
 
 class Recording:
-    """Its methods raise Unscripted when there is no more room."""
+    """Its methods raise Unscripted when the recording is full."""
 
     def __init__(self) -> None:
         self.operations, self.contents = bytearray(_FIRST), bytearray()
