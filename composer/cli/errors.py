@@ -1,7 +1,7 @@
 """Errors that end a command.
 
 CommandError        a message for the user, and the exit code
-└── UsageError      the command line itself is wrong
+└── UsageError      the command line itself is wrong; InvalidArgument: the value of a flag
 ExitCode            no message, only an exit code (such as that of an executed process)
 """
 
@@ -23,6 +23,13 @@ class CommandError(Exception):
 
 class UsageError(CommandError):
     pass
+
+
+class InvalidArgument(UsageError):
+    """A value that a flag does not accept, in the words of docker compose; `flag` is written as --name or -n, --name."""
+
+    def __init__(self, value: str, flag: str, reason: str) -> None:
+        super().__init__(f'invalid argument "{value}" for "{flag}" flag: {reason}')
 
 
 class ExitCode(Exception):

@@ -15,12 +15,11 @@ from engine.build import history
 from engine.build import instructions as ins
 from engine.build.words import expand_words
 from engine.image.config import environment
-from engine.spec.container import Healthcheck
+from engine.spec.container import IP_PROTOCOLS, Healthcheck
 from engine.spec.image import ImageConfig
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 Expand = Callable[[str], str]
-_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def apply(
@@ -105,7 +104,7 @@ def ports(text: str) -> list[str]:
     protocol = protocol.lower() or "tcp"
     if not port:
         raise ValueError(f"invalid port: {text!r}: no port specified")
-    if protocol not in _PROTOCOLS:
+    if protocol not in IP_PROTOCOLS:
         raise ValueError(f"invalid port: {text!r}: invalid proto: {protocol}")
     if address := "".join(ip):
         try:

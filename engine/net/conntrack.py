@@ -14,10 +14,11 @@ import struct
 from collections.abc import Collection, Iterable
 
 from engine.errors import OperationFailed
-from engine.net.rtnetlink import Netlink, attributes
+from engine.net.netlink_abi import CONNTRACK, NETFILTER, attribute, attributes, nested
+from engine.net.rtnetlink import Netlink
+from engine.spec.container import IP_PROTOCOLS
 
-_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK
+_GET, _DELETE = CONNTRACK << 8 | 1, CONNTRACK << 8 | 2
 _ORIGINAL, _REPLY, _ZONE, _FILTER = 1, 2, 18, 25
 _SOURCE, _PROTOCOL, _SOURCE_PORT = 0x1, 0x8, 0x10
 """Bits of CTA_FILTER: the parts of a tuple to compare (Linux 5.8)."""
@@ -39,7 +40,7 @@ def forget(addresses: Collection[str], ports: Ports = ()) -> None:
         packed = {_packed(address) for address in addresses}
         with _Conntrack() as kernel:
             entries = kernel.some(addresses, ports) if count >= _MANY else kernel.all()
-            wanted = {(_PROTOCOLS[protocol], port) for protocol, port in ports}
+            wanted = {(IP_PROTOCOLS[protocol], port) for protocol, port in ports}
             kernel.delete([one for one in entries if _concerns(one, packed, wanted)])
 
 
@@ -64,7 +65,7 @@ def _tuple(body: bytes) -> tuple[bytes, bytes, int, int]:
 
 class _Conntrack(Netlink):
     def __init__(self) -> None:
-        super().__init__(12)  # NETLINK_NETFILTER
+        super().__init__(NETFILTER)
 
     def all(self) -> list[bytes]:
         return self.dump("list", "connections", _GET, bytes(4))[0]
@@ -74,38 +75,30 @@ class _Conntrack(Netlink):
         found: list[bytes] = []
         for address in addresses:
             v6 = ":" in address
-            ip = _nested(1, _attribute(3 if v6 else 1, _packed(address)))
+            ip = nested(1, attribute(3 if v6 else 1, _packed(address)))
             for direction in (_ORIGINAL, _REPLY):
                 found += self._filtered(socket.AF_INET6 if v6 else socket.AF_INET, direction, ip, _SOURCE)
         for protocol, port in ports:
-            number = _attribute(1, bytes((_PROTOCOLS[protocol],))) + _attribute(2, struct.pack(">H", port))
+            number = attribute(1, bytes((IP_PROTOCOLS[protocol],))) + attribute(2, struct.pack(">H", port))
             for family in (socket.AF_INET, socket.AF_INET6):
-                found += self._filtered(family, _REPLY, _nested(2, number), _PROTOCOL | _SOURCE_PORT)
+                found += self._filtered(family, _REPLY, nested(2, number), _PROTOCOL | _SOURCE_PORT)
         return found
 
     def _filtered(self, family: int, direction: int, what: bytes, compared: int) -> list[bytes]:
         bits = [(1, 0), (2, 0)]
         bits[direction - 1] = (direction, compared)
-        chosen = b"".join(_attribute(kind, struct.pack("=I", value)) for kind, value in bits)
-        head = struct.pack("=BBH", family, 0, 0) + _nested(direction, what) + _nested(_FILTER, chosen)
+        chosen = b"".join(attribute(kind, struct.pack("=I", value)) for kind, value in bits)
+        head = struct.pack("=BBH", family, 0, 0) + nested(direction, what) + nested(_FILTER, chosen)
         return self.dump("list", "connections", _GET, head)[0]
 
     def delete(self, entries: Iterable[bytes]) -> None:
         for entry in entries:
             fields = attributes(entry[4:])
-            body = entry[:1] + bytes(3) + _nested(_ORIGINAL, fields[_ORIGINAL])
+            body = entry[:1] + bytes(3) + nested(_ORIGINAL, fields[_ORIGINAL])
             if zone := fields.get(_ZONE):
-                body += _attribute(_ZONE, zone)
+                body += attribute(_ZONE, zone)
             with contextlib.suppress(OperationFailed):
                 self.command("delete", "connection", _DELETE, body, accept=(errno.ENOENT,))
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _nested(kind: int, value: bytes) -> bytes:
-    return _attribute(kind | 0x8000, value)
 
 
 def _packed(address: str) -> bytes:

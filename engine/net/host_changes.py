@@ -12,19 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
+from engine.net import netlink_abi as abi
 from engine.net.fixed_names import BRIDGE_PREFIX
-from engine.net.quick_dump import attributes, connected, dump
+from engine.net.netlink_abi import attributes
+from engine.net.quick_dump import connected, dump
 from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord
 from engine.spec.state import Endpoint
 
-_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 18, 22, 26
-_IFINFO, _IFADDR = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
-"""struct ifinfomsg and struct ifaddrmsg"""
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK, _SKIP_STATS, _IFF_UP = 3, 10, 29, 8, 1
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS
 _RTMSG = 12
 """Bytes of struct rtmsg (rtnetlink(7))."""
-_RTN_UNICAST, _RTA_DST, _RTA_OIF = 1, 1, 4
 _MOST = 10_000
 """The most routes that we examine. An Internet router has a million."""
 DEFAULT_LIKE = 7
@@ -153,30 +150,30 @@ def _name(link: int) -> str:
 
 def _routes() -> Iterator[Route]:
     with contextlib.suppress(OSError, struct.error), connected(socket.NETLINK_ROUTE) as kernel:
-        for message in dump(kernel, _RTM_GETROUTE, bytes(_RTMSG)):
+        for message in dump(kernel, abi.GETROUTE, bytes(_RTMSG)):
             family, prefix, kind = message[0], message[1], message[7]
-            if kind == _RTN_UNICAST and prefix > DEFAULT_LIKE:
+            if kind == abi.RTN_UNICAST and prefix > DEFAULT_LIKE:
                 fields = attributes(message[_RTMSG:])
-                if (destination := fields.get(_RTA_DST)) and (link := fields.get(_RTA_OIF)):
+                if (destination := fields.get(abi.RTA_DST)) and (link := fields.get(abi.RTA_OIF)):
                     yield Route(family, prefix, destination, int.from_bytes(link, sys.byteorder))
 
 
 def _links() -> Iterator[_Link]:
-    wanted = _IFINFO.pack(0, 0, 0, 0, 0) + struct.pack("=HHI", 8, _IFLA_EXT_MASK, _SKIP_STATS)
+    wanted = abi.LINK.pack(0, 0, 0, 0, 0) + abi.attribute(abi.IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
     with contextlib.suppress(OSError, struct.error), connected(socket.NETLINK_ROUTE) as kernel:
-        for message in dump(kernel, _RTM_GETLINK, wanted):
-            _, _, index, flags, _ = _IFINFO.unpack_from(message)
-            fields = attributes(message[_IFINFO.size :])
-            name = fields.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="surrogateescape")
+        for message in dump(kernel, abi.GETLINK, wanted):
+            _, _, index, flags, _ = abi.LINK.unpack_from(message)
+            fields = attributes(message[abi.LINK.size :])
+            name = fields.get(abi.IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="surrogateescape")
             yield _Link(
-                name, index, bool(flags & _IFF_UP), int.from_bytes(fields.get(_IFLA_MASTER, b""), sys.byteorder)
+                name, index, bool(flags & abi.IFF_UP), int.from_bytes(fields.get(abi.IFLA_MASTER, b""), sys.byteorder)
             )
 
 
 def _addresses() -> Iterator[tuple[int, bytes]]:
     """(index of the link, address)"""
     with contextlib.suppress(OSError, struct.error), connected(socket.NETLINK_ROUTE) as kernel:
-        for message in dump(kernel, _RTM_GETADDR, bytes(_IFADDR.size)):
-            *_, index = _IFADDR.unpack_from(message)
-            fields = attributes(message[_IFADDR.size :])
-            yield index, fields.get(_IFA_LOCAL) or fields.get(_IFA_ADDRESS, b"")
+        for message in dump(kernel, abi.GETADDR, bytes(abi.ADDRESS.size)):
+            *_, index = abi.ADDRESS.unpack_from(message)
+            fields = attributes(message[abi.ADDRESS.size :])
+            yield index, fields.get(abi.IFA_LOCAL) or fields.get(abi.IFA_ADDRESS, b"")

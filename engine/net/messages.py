@@ -8,39 +8,23 @@ import ipaddress
 import socket
 import struct
 
-NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE = 16, 17, 20, 21, 24, 25
-NEWNAME, DELNAME = 108, 109
-"""RTM_NEWLINKPROP and RTM_DELLINKPROP"""
-REQUEST, ACK, EXCLUSIVE, CREATE, REPLACE = 0x1, 0x4, 0x200, 0x400, 0x100
-IFF_UP = 1
+from engine.net import netlink_abi as abi
+from engine.net.netlink_abi import attribute
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
-_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
-_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, two prefix lengths, TOS, table, protocol, scope, type, flags
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = (
-    18,
-    20,
-    27,
-    28,
-    31,
-    32,
-)
-_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
-_IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _NESTED = 52, 53, 0x8000
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
-_RT_TABLE_MAIN, _RTPROT_KERNEL, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 2, 3, 0, 253, 1
+_VETH_INFO_PEER, _IFA_F_NODAD = 1, 0x02
+_RT_TABLE_MAIN, _RTPROT_KERNEL, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 254, 2, 3, 0, 253
 _IPVLAN_MODE, _IPVLAN_FLAGS = 1, 2
 _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
 
 def bridge(name: str, mac: str, mtu: int = 0) -> bytes:
     """Create a bridge link, still down."""
-    kind = _attribute(_IFLA_LINKINFO, _attribute(_INFO_KIND, _text("bridge")))
-    attributes = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_ADDRESS, _hardware(mac)) + kind + _mtu(mtu)
-    return _link(NEWLINK, CREATE | EXCLUSIVE, attributes)
+    kind = attribute(abi.IFLA_LINKINFO, attribute(abi.INFO_KIND, _text("bridge")))
+    attributes = (
+        attribute(abi.IFLA_IFNAME, _text(name)) + attribute(abi.IFLA_ADDRESS, _hardware(mac)) + kind + _mtu(mtu)
+    )
+    return _link(abi.NEWLINK, abi.CREATE | abi.EXCLUSIVE, attributes)
 
 
 def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) -> bytes:
@@ -50,103 +34,106 @@ def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) 
 
     A pair needs one queue. By default the kernel would create one for each processor, with its entries in sysfs.
     """
-    far = _attribute(_IFLA_IFNAME, _text(peer)) + _attribute(_IFLA_ADDRESS, _hardware(mac))
-    far += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + _ONE_QUEUE
-    data = _attribute(_VETH_INFO_PEER, _LINK.pack(0, 0, 0, 0, 0) + far)
-    information = _VETH + _attribute(_INFO_DATA, data)
-    near = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_MASTER, _number(master)) + _mtu(mtu)
+    far = attribute(abi.IFLA_IFNAME, _text(peer)) + attribute(abi.IFLA_ADDRESS, _hardware(mac))
+    far += attribute(abi.IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + _ONE_QUEUE
+    data = attribute(_VETH_INFO_PEER, abi.LINK.pack(0, 0, 0, 0, 0) + far)
+    information = _VETH + attribute(abi.INFO_DATA, data)
+    near = attribute(abi.IFLA_IFNAME, _text(name)) + attribute(abi.IFLA_MASTER, _number(master)) + _mtu(mtu)
     near += _ONE_QUEUE
-    return _link(NEWLINK, CREATE | EXCLUSIVE, near + _attribute(_IFLA_LINKINFO, information), up=True)
+    return _link(abi.NEWLINK, abi.CREATE | abi.EXCLUSIVE, near + attribute(abi.IFLA_LINKINFO, information), up=True)
 
 
 def ipvlan(name: str, parent: int, netns: int, mode: int, bits: int, mtu: int = 0) -> bytes:
     """Create an ipvlan link on the link with index `parent`, in the network namespace open at `netns`. pyroute2 omits
     the flags (IFLA_IPVLAN_FLAGS): `bits` of IPVLAN_F_PRIVATE and IPVLAN_F_VEPA."""
-    data = _attribute(_IPVLAN_MODE, struct.pack("=H", mode)) + _attribute(_IPVLAN_FLAGS, struct.pack("=H", bits))
-    kind = _attribute(_INFO_KIND, _text("ipvlan")) + _attribute(_INFO_DATA, data)
-    attributes = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_LINK, _number(parent))
-    attributes += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + _attribute(_IFLA_LINKINFO, kind)
-    return _link(NEWLINK, CREATE | EXCLUSIVE, attributes)
+    data = attribute(_IPVLAN_MODE, struct.pack("=H", mode)) + attribute(_IPVLAN_FLAGS, struct.pack("=H", bits))
+    kind = attribute(abi.INFO_KIND, _text("ipvlan")) + attribute(abi.INFO_DATA, data)
+    attributes = attribute(abi.IFLA_IFNAME, _text(name)) + attribute(abi.IFLA_LINK, _number(parent))
+    attributes += attribute(abi.IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + attribute(abi.IFLA_LINKINFO, kind)
+    return _link(abi.NEWLINK, abi.CREATE | abi.EXCLUSIVE, attributes)
 
 
 def alias(name: str, text: str) -> bytes:
     """Set the link's ifalias (ip-link(8)), which describes its purpose to other programs."""
-    return _link(NEWLINK, 0, _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_IFALIAS, _text(text)))
+    return _link(abi.NEWLINK, 0, attribute(abi.IFLA_IFNAME, _text(name)) + attribute(abi.IFLA_IFALIAS, _text(text)))
 
 
 def alternative_name(kind: int, index: int, name: str) -> bytes:
-    """Add or remove an alternative name of up to 127 characters (ip-link(8), altname); `kind` is NEWNAME or DELNAME."""
-    return _link(kind, 0, _attribute(_IFLA_PROP_LIST | _NESTED, _attribute(_IFLA_ALT_IFNAME, _text(name))), index=index)
+    """Add or remove an alternative name of up to 127 characters (ip-link(8), altname); `kind` is NEWLINKPROP or
+    DELLINKPROP."""
+    return _link(
+        kind, 0, attribute(abi.IFLA_PROP_LIST | abi.NESTED, attribute(abi.IFLA_ALT_IFNAME, _text(name))), index=index
+    )
 
 
 def delete_link(name: str) -> bytes:
-    return _link(DELLINK, 0, _attribute(_IFLA_IFNAME, _text(name)))
+    return _link(abi.DELLINK, 0, attribute(abi.IFLA_IFNAME, _text(name)))
 
 
 def into_group(name: str, group: int) -> bytes:
     """Put the link into a group (ip-link(8), group)."""
-    return _link(NEWLINK, 0, _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_GROUP, _number(group)))
+    return _link(abi.NEWLINK, 0, attribute(abi.IFLA_IFNAME, _text(name)) + attribute(abi.IFLA_GROUP, _number(group)))
 
 
 def delete_group(group: int) -> bytes:
     """Remove all links of the group at once."""
-    return _link(DELLINK, 0, _attribute(_IFLA_GROUP, _number(group)))
+    return _link(abi.DELLINK, 0, attribute(abi.IFLA_GROUP, _number(group)))
 
 
 def mtu(index: int, size: int) -> bytes:
     """Set the link's MTU, in bytes."""
-    return _link(NEWLINK, 0, _mtu(size), index=index)
+    return _link(abi.NEWLINK, 0, _mtu(size), index=index)
 
 
 def port_of(index: int, master: int) -> bytes:
     """Make the link a port of the bridge with the index `master`."""
-    return _link(NEWLINK, 0, _attribute(_IFLA_MASTER, _number(master)), index=index)
+    return _link(abi.NEWLINK, 0, attribute(abi.IFLA_MASTER, _number(master)), index=index)
 
 
 def link_up(index: int) -> bytes:
-    return _link(NEWLINK, 0, b"", index=index, up=True)
+    return _link(abi.NEWLINK, 0, b"", index=index, up=True)
 
 
 def hardware_address(index: int, mac: str) -> bytes:
     """Set a link's hardware address to its current value: with arp_notify and ndisc_notify it then announces its
     addresses."""
-    return _link(NEWLINK, 0, _attribute(_IFLA_ADDRESS, _hardware(mac)), index=index)
+    return _link(abi.NEWLINK, 0, attribute(abi.IFLA_ADDRESS, _hardware(mac)), index=index)
 
 
 def bridge_port(name: str, *, isolated: bool) -> bytes:
     """Let this bridge port send frames back to their source (ip-link(8), hairpin on): with br_netfilter, a container's
     connection to its own published port turns round in the bridge. `isolated` prevents traffic to the bridge's other
     isolated ports."""
-    ports = _attribute(_BRPORT_MODE, b"\1") + (_attribute(_BRPORT_ISOLATED, b"\1") if isolated else b"")
-    information = _attribute(_INFO_SLAVE_KIND, _text("bridge")) + _attribute(_INFO_SLAVE_DATA, ports)
-    return _link(NEWLINK, 0, _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_LINKINFO, information))
+    ports = attribute(_BRPORT_MODE, b"\1") + (attribute(_BRPORT_ISOLATED, b"\1") if isolated else b"")
+    information = attribute(abi.INFO_SLAVE_KIND, _text("bridge")) + attribute(abi.INFO_SLAVE_DATA, ports)
+    return _link(abi.NEWLINK, 0, attribute(abi.IFLA_IFNAME, _text(name)) + attribute(abi.IFLA_LINKINFO, information))
 
 
 def address(index: int, ip: str, prefix: int, broadcast: str = "") -> bytes:
     """Add an address to the link; IPv6 without duplicate address detection, which would delay its use by a second."""
     packed = _packed(ip)
-    attributes = _attribute(_IFA_ADDRESS, packed) + _attribute(_IFA_LOCAL, packed)
+    attributes = attribute(abi.IFA_ADDRESS, packed) + attribute(abi.IFA_LOCAL, packed)
     if broadcast and ":" not in ip:
-        attributes += _attribute(_IFA_BROADCAST, _packed(broadcast))
-    body = _ADDRESS.pack(_family(ip), prefix, _IFA_F_NODAD if ":" in ip else 0, 0, index)
-    return _message(NEWADDR, CREATE | REPLACE, body + attributes)
+        attributes += attribute(abi.IFA_BROADCAST, _packed(broadcast))
+    body = abi.ADDRESS.pack(_family(ip), prefix, _IFA_F_NODAD if ":" in ip else 0, 0, index)
+    return _message(abi.NEWADDR, abi.CREATE | abi.REPLACE, body + attributes)
 
 
 def delete_address(index: int, ip: str, prefix: int) -> bytes:
     packed = _packed(ip)
-    body = _ADDRESS.pack(_family(ip), prefix, 0, 0, index)
-    return _message(DELADDR, 0, body + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed))
+    body = abi.ADDRESS.pack(_family(ip), prefix, 0, 0, index)
+    return _message(abi.DELADDR, 0, body + attribute(abi.IFA_LOCAL, packed) + attribute(abi.IFA_ADDRESS, packed))
 
 
 def default_route(gateway: str, index: int) -> bytes:
     """Set or replace the default route of the address's family. An unspecified gateway, 0.0.0.0 or ::, means that all
     destinations are on the link."""
     alone = not any(_packed(gateway))
-    kind = (_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_LINK if alone else _RT_SCOPE_UNIVERSE, _RTN_UNICAST)
+    kind = (_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_LINK if alone else _RT_SCOPE_UNIVERSE, abi.RTN_UNICAST)
     body = _ROUTE.pack(_family(gateway), 0, 0, 0, *kind, 0)
-    attributes = b"" if alone else _attribute(_RTA_GATEWAY, _packed(gateway))
-    attributes += _attribute(_RTA_OIF, _number(index))
-    return _message(NEWROUTE, CREATE | REPLACE, body + attributes)
+    attributes = b"" if alone else attribute(abi.RTA_GATEWAY, _packed(gateway))
+    attributes += attribute(abi.RTA_OIF, _number(index))
+    return _message(abi.NEWROUTE, abi.CREATE | abi.REPLACE, body + attributes)
 
 
 def subnet_route(subnet: str, index: int, source: str) -> bytes:
@@ -154,33 +141,28 @@ def subnet_route(subnet: str, index: int, source: str) -> bytes:
     address, _, prefix = subnet.partition("/")
     v6 = ":" in address
     scope = _RT_SCOPE_UNIVERSE if v6 else _RT_SCOPE_LINK
-    body = _ROUTE.pack(_family(address), int(prefix), 0, 0, _RT_TABLE_MAIN, _RTPROT_KERNEL, scope, _RTN_UNICAST, 0)
-    attributes = _attribute(_RTA_DST, _packed(address)) + _attribute(_RTA_OIF, _number(index))
-    attributes += _attribute(_RTA_PRIORITY, _number(256)) if v6 else _attribute(_RTA_PREFSRC, _packed(source))
-    return _message(NEWROUTE, CREATE | EXCLUSIVE, body + attributes)
+    body = _ROUTE.pack(_family(address), int(prefix), 0, 0, _RT_TABLE_MAIN, _RTPROT_KERNEL, scope, abi.RTN_UNICAST, 0)
+    attributes = attribute(abi.RTA_DST, _packed(address)) + attribute(abi.RTA_OIF, _number(index))
+    attributes += attribute(abi.RTA_PRIORITY, _number(256)) if v6 else attribute(abi.RTA_PREFSRC, _packed(source))
+    return _message(abi.NEWROUTE, abi.CREATE | abi.EXCLUSIVE, body + attributes)
 
 
 def host_route(kind: int, bits: int, address: str, index: int) -> bytes:
     """A route to one address on the link; `kind` is NEWROUTE or DELROUTE."""
     packed = _packed(address)
     body = _ROUTE.pack(
-        _family(address), len(packed) * 8, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_LINK, _RTN_UNICAST, 0
+        _family(address), len(packed) * 8, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_LINK, abi.RTN_UNICAST, 0
     )
-    return _message(kind, bits, body + _attribute(_RTA_DST, packed) + _attribute(_RTA_OIF, _number(index)))
+    return _message(kind, bits, body + attribute(abi.RTA_DST, packed) + attribute(abi.RTA_OIF, _number(index)))
 
 
 def _link(kind: int, bits: int, attributes: bytes, *, index: int = 0, up: bool = False) -> bytes:
-    state = IFF_UP if up else 0
-    return _message(kind, bits, _LINK.pack(0, 0, index, state, state) + attributes)
+    state = abi.IFF_UP if up else 0
+    return _message(kind, bits, abi.LINK.pack(0, 0, index, state, state) + attributes)
 
 
 def _message(kind: int, bits: int, body: bytes) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(body), kind, REQUEST | ACK | bits, 0, 0) + body
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    """struct nlattr and its value, to a multiple of four bytes (netlink(7))."""
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+    return abi.HEADER.pack(abi.HEADER.size + len(body), kind, abi.REQUEST | abi.ACK | bits, 0, 0) + body
 
 
 def _text(text: str) -> bytes:
@@ -192,7 +174,7 @@ def _number(number: int) -> bytes:
 
 
 def _mtu(mtu: int) -> bytes:
-    return _attribute(_IFLA_MTU, _number(mtu)) if mtu else b""
+    return attribute(abi.IFLA_MTU, _number(mtu)) if mtu else b""
 
 
 def _hardware(mac: str) -> bytes:
@@ -208,5 +190,5 @@ def _family(ip: str) -> int:
     return socket.AF_INET6 if ":" in ip else socket.AF_INET
 
 
-_VETH = _attribute(_INFO_KIND, _text("veth"))
-_ONE_QUEUE = _attribute(_IFLA_NUM_TX_QUEUES, _number(1)) + _attribute(_IFLA_NUM_RX_QUEUES, _number(1))
+_VETH = attribute(abi.INFO_KIND, _text("veth"))
+_ONE_QUEUE = attribute(abi.IFLA_NUM_TX_QUEUES, _number(1)) + attribute(abi.IFLA_NUM_RX_QUEUES, _number(1))

@@ -14,15 +14,14 @@ from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
 from engine.kernel import open_files
 from engine.net import options, preferences
 from engine.spec import networkoptions
-from engine.spec.container import PortBinding
+from engine.spec.container import IP_PROTOCOLS, PortBinding
 from engine.spec.network import NetworkRecord
 from engine.store import Store
 
-_IPPROTO_SCTP = 132
 _KINDS = {
-    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
-    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
-    "sctp": (socket.SOCK_STREAM, _IPPROTO_SCTP),
+    "tcp": (socket.SOCK_STREAM, IP_PROTOCOLS["tcp"]),
+    "udp": (socket.SOCK_DGRAM, IP_PROTOCOLS["udp"]),
+    "sctp": (socket.SOCK_STREAM, IP_PROTOCOLS["sctp"]),
 }
 DIRECT = "direct"
 """The host port of containers that are reachable only at their own address."""

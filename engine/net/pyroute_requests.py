@@ -5,13 +5,11 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from engine.net import messages
+from engine.net import netlink_abi as abi
 
 NEWNEIGH = 28
 _AF_BRIDGE, _PERMANENT, _SELF = 7, 0x80, 0x02
 """AF_BRIDGE, NUD_PERMANENT, NTF_SELF"""
-_APPEND = 0x800
-"""NLM_F_APPEND"""
 
 
 def kind(name: str, data: list[tuple[str, Any]]) -> tuple[str, Any]:
@@ -28,8 +26,8 @@ def link(attributes: list[tuple[str, Any]]) -> bytes:
 
     message = ifinfmsg()
     message["family"] = socket.AF_UNSPEC
-    message["header"]["type"] = messages.NEWLINK
-    message["header"]["flags"] = messages.REQUEST | messages.ACK | messages.CREATE | messages.EXCLUSIVE
+    message["header"]["type"] = abi.NEWLINK
+    message["header"]["flags"] = abi.REQUEST | abi.ACK | abi.CREATE | abi.EXCLUSIVE
     message["attrs"] = attributes
     message.encode()
     return bytes(message.data)
@@ -43,7 +41,7 @@ def flood(index: int, address: str) -> bytes:
     message = ndmsg()
     message["family"], message["ifindex"], message["state"], message["flags"] = _AF_BRIDGE, index, _PERMANENT, _SELF
     message["header"]["type"] = NEWNEIGH
-    message["header"]["flags"] = messages.REQUEST | messages.ACK | messages.CREATE | _APPEND
+    message["header"]["flags"] = abi.REQUEST | abi.ACK | abi.CREATE | abi.APPEND
     message["attrs"] = [("NDA_LLADDR", "00:00:00:00:00:00"), ("NDA_DST", address)]
     message.encode()
     return bytes(message.data)

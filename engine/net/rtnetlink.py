@@ -17,16 +17,9 @@ from msgspec import Struct
 
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags
+from engine.net import netlink_abi as abi
+from engine.net.netlink_abi import attributes, pairs
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_ACK = 0x4
-_RTM_GETLINK, _REQUEST, _DUMP, _DUMP_INTR = 18, 0x1, 0x300, 0x10
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
-_IFLA_INFO_KIND = 1
-_IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 52, 53
-_RTM_GETROUTE, _RTA_DST = 26, 1
 _SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 _ROOM = 1 << 16
 """The buffer size in bytes: the kernel sends datagrams of at most 32 KiB."""
@@ -96,24 +89,24 @@ class Netlink:
     def dump(self, operation: str, subject: str, kind: int, head: bytes) -> tuple[list[bytes], bool]:
         """All objects of a kind, and whether they changed meanwhile, so that some may be missing. An object is the body
         of its message without the header; `head` is the body of the request."""
-        self._socket.send(_HEADER.pack(16 + len(head), kind, _REQUEST | _DUMP, 0, 0) + head)
+        self._socket.send(abi.HEADER.pack(16 + len(head), kind, abi.REQUEST | abi.DUMP, 0, 0) + head)
         found: list[bytes] = []
         changed = False
         while True:
             for answer, bits, _, body in self._receive():
-                changed = changed or bool(bits & _DUMP_INTR)
-                if answer == _NLMSG_DONE:
+                changed = changed or bool(bits & abi.DUMP_INTR)
+                if answer == abi.DONE:
                     return found, changed
-                if answer == _NLMSG_ERROR:
+                if answer == abi.ERROR:
                     (number,) = struct.unpack_from("=i", body)
                     raise OperationFailed(operation, subject, -number)
                 found.append(body)
 
     def command(self, operation: str, subject: str, kind: int, body: bytes, *, accept: Sequence[int] = ()) -> None:
         """Send one request. Raises OperationFailed for an errno that is not in `accept`."""
-        self._socket.send(_HEADER.pack(16 + len(body), kind, _REQUEST | _ACK, 0, 0) + body)
+        self._socket.send(abi.HEADER.pack(16 + len(body), kind, abi.REQUEST | abi.ACK, 0, 0) + body)
         for answer, _, _, found in self._receive():
-            if answer == _NLMSG_ERROR:
+            if answer == abi.ERROR:
                 number = -struct.unpack_from("=i", found)[0]
                 if number and number not in accept:
                     raise OperationFailed(operation, subject, number)
@@ -123,7 +116,7 @@ class Netlink:
         data = self._socket.recv(_ROOM)
         offset = 0
         while offset < len(data):
-            length, kind, bits, sequence, _ = _HEADER.unpack_from(data, offset)
+            length, kind, bits, sequence, _ = abi.HEADER.unpack_from(data, offset)
             yield kind, bits, sequence, data[offset + 16 : offset + length]
             offset += (length + 3) & ~3
 
@@ -160,36 +153,38 @@ class Rtnetlink(Netlink):
 
     def links(self) -> list[Link]:
         """Every link of the namespace."""
-        found, _ = self.dump("list", "links", _RTM_GETLINK, bytes(16))
+        found, _ = self.dump("list", "links", abi.GETLINK, bytes(16))
         return [_link(body) for body in found]
 
     def alternative_names(self, index: int) -> list[str]:
         """The alternative names of a link (ip-link(8), altname). Raises OperationFailed if it does not exist."""
-        request = struct.pack("=BxHiII", 0, 0, index, 0, 0)
-        self._socket.send(_HEADER.pack(16 + len(request), _RTM_GETLINK, _REQUEST, 0, 0) + request)
+        request = abi.LINK.pack(0, 0, index, 0, 0)
+        self._socket.send(abi.HEADER.pack(16 + len(request), abi.GETLINK, abi.REQUEST, 0, 0) + request)
         _, _, _, body = next(self._receive())
-        listed = attributes(body[16:]).get(_IFLA_PROP_LIST, b"")
-        return [text.rstrip(b"\0").decode(errors="replace") for kind, text in pairs(listed) if kind == _IFLA_ALT_IFNAME]
+        listed = attributes(body[16:]).get(abi.IFLA_PROP_LIST, b"")
+        return [
+            text.rstrip(b"\0").decode(errors="replace") for kind, text in pairs(listed) if kind == abi.IFLA_ALT_IFNAME
+        ]
 
     def routes(self, family: int) -> list[tuple[int, bytes]]:
         """(prefix length, destination) of the routes of all tables; an empty destination means the default route."""
-        found, _ = self.dump("list", "routes", _RTM_GETROUTE, bytes((family,)) + bytes(11))
-        return [(body[1], attributes(body[12:]).get(_RTA_DST, b"")) for body in found]
+        found, _ = self.dump("list", "routes", abi.GETROUTE, bytes((family,)) + bytes(11))
+        return [(body[1], attributes(body[12:]).get(abi.RTA_DST, b"")) for body in found]
 
     def _run(self, messages: Sequence[bytes]) -> list[int]:
         """The kernel reports failures by itself; for the last message we request an acknowledgement in any case."""
         frame = bytearray()
         last = len(messages) - 1
         for sequence, message in enumerate(messages):
-            length, kind, bits, _, _ = _HEADER.unpack_from(message)
-            asked = bits | _ACK if sequence == last else bits & ~_ACK
-            frame += _HEADER.pack(length, kind, asked, sequence, 0) + message[16:]
+            length, kind, bits, _, _ = abi.HEADER.unpack_from(message)
+            sent = bits | abi.ACK if sequence == last else bits & ~abi.ACK
+            frame += abi.HEADER.pack(length, kind, sent, sequence, 0) + message[16:]
             frame += b"\0" * (-len(frame) % 4)
         self._socket.send(frame)
         errors: dict[int, int] = {}
         while last not in errors:
             for kind, _, sequence, body in self._receive():
-                if kind == _NLMSG_ERROR:
+                if kind == abi.ERROR:
                     errors[sequence] = -struct.unpack_from("=i", body)[0]
         return [errors.get(index, 0) for index in range(len(messages))]
 
@@ -198,21 +193,7 @@ def _link(body: bytes) -> Link:
     """Decode struct ifinfomsg and the attributes that we need (rtnetlink(7))."""
     (index,) = struct.unpack_from("=i", body, 4)
     found = attributes(body[16:])
-    kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"")
-    raw = (found.get(_IFLA_IFNAME, b""), kind, found.get(_IFLA_IFALIAS, b""))
+    kind = attributes(found.get(abi.IFLA_LINKINFO, b"")).get(abi.INFO_KIND, b"")
+    raw = (found.get(abi.IFLA_IFNAME, b""), kind, found.get(abi.IFLA_IFALIAS, b""))
     name, kind_name, alias = (text.rstrip(b"\0").decode(errors="replace") for text in raw)
-    return Link(index, name, kind_name, alias, int.from_bytes(found.get(_IFLA_MASTER, b""), sys.byteorder))
-
-
-def attributes(body: bytes) -> dict[int, bytes]:
-    """Attribute number → payload (netlink(7)); the last one wins."""
-    return dict(pairs(body))
-
-
-def pairs(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, payload) of each attribute, in order."""
-    offset = 0
-    while offset + 4 <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, offset)
-        yield kind & 0x3FFF, body[offset + 4 : offset + length]
-        offset += max(4, (length + 3) & ~3)
+    return Link(index, name, kind_name, alias, int.from_bytes(found.get(abi.IFLA_MASTER, b""), sys.byteorder))

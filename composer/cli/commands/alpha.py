@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from composer.cli.commands import publish, scale, watch
-from composer.cli.errors import CommandError, UsageError
+from composer.cli.errors import CommandError, InvalidArgument, UsageError
+from composer.cli.parsing.flag_values import output_format
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def _visualize(context: Context, args: Args) -> int:
 
     print("viz command is EXPERIMENTAL", file=context.stderr)
     if args.indentation_size < 0:
-        raise UsageError('invalid argument for "--indentation-size" flag: must not be negative')
+        raise InvalidArgument(str(args.indentation_size), "--indentation-size", "must not be negative")
     indent = (" " if args.spaces else "\t") * args.indentation_size
     loaded = load_tree(context.load_options().replace(defer=False))
     services = sorted(loaded.tree["services"].items())
@@ -78,8 +79,7 @@ def _generate(context: Context, args: Args) -> int:
     print("generate command is EXPERIMENTAL", file=context.stderr)
     if not args.positional:
         raise CommandError("at least one container must be specified")
-    if args.format not in ("yaml", "json"):
-        raise UsageError(f'unsupported format "{args.format}": yaml or json')
+    output_format(args.format, "yaml", "json")
     found = tree(context, args.positional, args.name)
     print(to_json(found) if args.format == "json" else to_yaml(found))
     return 0

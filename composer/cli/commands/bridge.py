@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import UsageError
+from composer.cli.parsing.flag_values import output_format
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ def _convert(context: Context, args: Args) -> int:
 def _list(context: Context, args: Args) -> int:
     from composer.cli.project.bridge import listing
 
-    if args.format not in ("table", "json"):
-        raise UsageError(f'unsupported format "{args.format}": table or json')
+    output_format(args.format, "table", "json")
     print(listing(context, as_json=args.format == "json", quiet=args.quiet), end="")
     return 0
 

@@ -6,8 +6,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import UsageError
 from composer.cli.parsing.build_flags import BUILD
+from composer.cli.parsing.flag_values import byte_size
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.project.build_history import HISTORY
 from composer.cli.render.listing import FORCE, FORMAT, listing
@@ -15,7 +15,6 @@ from composer.load.printable import one_line
 from composer.view.build_cache import FILTERS, chosen, over, to_keep
 from composer.view.filters import Filters
 from composer.view.units import human_duration, human_size
-from engine import quantities
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -57,7 +56,11 @@ def prune(context: Context, args: Args) -> int:
     entries = chosen(context.engine.store_usage().cache, Filters.of_flags(args.filter, FILTERS))
     if not args.all:
         entries = [entry for entry in entries if not entry.in_use]
-    limits = _size("max-used-space", args), _size("reserved-space", args), _size("min-free-space", args)
+    limits = (
+        byte_size("--max-used-space", args.max_used_space),
+        byte_size("--reserved-space", args.reserved_space),
+        byte_size("--min-free-space", args.min_free_space),
+    )
     keep = to_keep(entries, *limits, shutil.disk_usage(context.roots.state).free)
     if keep is not None:
         entries = over(entries, keep)
@@ -72,15 +75,6 @@ def prune(context: Context, args: Args) -> int:
     print("".join(f"{key[:25]}{steps[key]}\n" for key in freed.cache), end="")
     print(f"Total:\t{human_size(freed.size, 4)}")
     return 0
-
-
-def _size(name: str, args: Args) -> int:
-    """The bytes of a flag, 0 when it is not given. UsageError."""
-    text = getattr(args, name.replace("-", "_"))
-    try:
-        return quantities.size(text) if text else 0
-    except ValueError as error:
-        raise UsageError(f'invalid argument "{text}" for "--{name}" flag: {error}') from None
 
 
 _BUILDER = Flag(

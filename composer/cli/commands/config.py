@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from composer.cli.errors import CommandError, UsageError
+from composer.cli.errors import CommandError
+from composer.cli.parsing.flag_values import output_format
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.context import nearest
 from composer.cli.project.loaded import loaded
@@ -61,8 +62,7 @@ def run(context: Context, args: Args) -> int:
         return _put(explain(context, args), args)
     if args.fires:
         return _put(_fires(context), args)
-    if args.format not in ("", "yaml", "json"):
-        raise UsageError(f'unsupported format "{args.format}": yaml or json')
+    output_format(args.format, "yaml", "json")
     tree = _project(context, args)
     return 0 if args.quiet else _put(_rendered(tree, args), args)
 
@@ -222,8 +222,8 @@ def _variables(context: Context, args: Args) -> str:
         return json.dumps(view, indent=4, ensure_ascii=False) + "\n"
     if args.format == "yaml":
         return _variables_yaml(rows)
-    if args.format not in ("", "table", "pretty"):
-        raise UsageError(f'unsupported format "{args.format}": table, yaml or json')
+    if args.format != "pretty":
+        output_format(args.format, "table", "yaml", "json")
     from composer.cli.render.table import table
 
     header = ("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")

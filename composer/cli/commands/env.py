@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flag_values import output_format
 from composer.cli.parsing.flags import Args, Command, Flag
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ def _files(context: Context) -> list[str]:
 def _list(context: Context, form: str) -> int:
     from composer.cli.project.env_file import values
 
-    if form not in ("", "table", "json"):
-        raise UsageError(f'unsupported format "{form}": table or json')
+    output_format(form, "table", "json")
     places: dict[str, str] = {}
     for path in _files(context):
         if os.path.exists(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import UsageError
+from composer.cli.parsing.flag_values import output_format
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
 from composer.cli.render.table import table
@@ -31,8 +31,7 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    if args.format not in ("table", "json"):
-        raise UsageError(f'unsupported format "{args.format}": table or json')
+    output_format(args.format, "table", "json")
     context.check_shown(args.positional)
     records = sorted(select(context.containers(), args.positional, oneoff=True), key=lambda r: r.spec.name)
     if args.quiet:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
+from composer.cli.parsing.flag_values import output_format
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import is_up
 from composer.cli.render.table import table
@@ -31,8 +32,7 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    if args.format not in ("table", "json"):
-        raise UsageError(f'unsupported format "{args.format}": table or json')
+    output_format(args.format, "table", "json")
     names = [_filtered_name(text) for text in args.filter]
     rows = []
     for group in sorted(context.engine.groups()):

@@ -68,7 +68,8 @@ COMMAND = Command(
 def run(context: Context, args: Args) -> int:
     from msgspec.structs import replace
 
-    from composer.cli.project.acquire import check_policy, ensure_images
+    from composer.cli.parsing.flag_values import pull_policy
+    from composer.cli.project.acquire import ensure_images
     from composer.cli.project.converge import Images
     from composer.cli.project.trust import check_trust
 
@@ -78,7 +79,7 @@ def run(context: Context, args: Args) -> int:
         context.check_services([name])
     desired = job or context.desired
     service = desired.services[name]
-    policy = check_policy(args.pull)
+    policy = pull_policy(args.pull)
     others = [one for one in desired.selected([name], dependencies=not args.no_deps) if one != name]
     check_trust(context, desired, [*others, name], agreed=args.yes)
     context.build_log = context.stderr  # stdout is the program's

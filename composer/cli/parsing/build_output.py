@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 
-from composer.cli.errors import UsageError
+from composer.cli.errors import InvalidArgument, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ def _one(text: str) -> Output:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f'invalid argument "{text}" for "--output" flag: invalid value {word!r}: KEY=VALUE')
+            raise InvalidArgument(text, "--output", f"invalid value {word!r}: KEY=VALUE")
         options[key.strip().lower() if not key.startswith("annotation") else key] = value
     kind = options.pop("type", "")
     if not kind:
-        raise UsageError(f'invalid argument "{text}" for "--output" flag: type is required')
+        raise InvalidArgument(text, "--output", "type is required")
     if kind not in _OPTIONS:
         raise UsageError(f'exporter "{kind}" could not be found: it is one of {", ".join(_OPTIONS)}')
     return _checked(text, kind, options)
@@ -89,7 +89,7 @@ def _checked(text: str, kind: str, options: dict[str, str]) -> Output:
         if (match := key.removeprefix("annotation")) != key and "annotation" in _OPTIONS[kind]:
             output.annotations.append((_annotated(match), value))
         elif key not in _OPTIONS[kind] or key == "annotation":
-            raise UsageError(f'invalid argument "{text}" for "--output" flag: {key} is not supported for type={kind}')
+            raise InvalidArgument(text, "--output", f"{key} is not supported for type={kind}")
         elif key == "compression":
             if value not in COMPRESSIONS[kind in ("oci", "docker")]:
                 known = ", ".join(COMPRESSIONS[kind in ("oci", "docker")])

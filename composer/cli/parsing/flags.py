@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from composer.cli.errors import UsageError
+from composer.cli.errors import InvalidArgument, UsageError
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _set(args: Args, flag: Flag, value: str | None, rest: list[str]) -> None:
     args.given.add(flag.name)
     if flag.kind == "bool":
         if value is not None and value not in TRUE and value not in FALSE:
-            raise UsageError(f'invalid argument "{value}" for "{flag}" flag: expected true or false')
+            raise InvalidArgument(value, str(flag), "expected true or false")
         setattr(args, flag.attribute, value is None or value in TRUE)
         return
     if value is None:
@@ -233,9 +233,9 @@ def _integer(flag: Flag, value: str) -> int:
     try:
         number = int(value, 10)
     except ValueError:
-        raise UsageError(f'invalid argument "{value}" for "{flag}" flag: expected a whole number') from None
+        raise InvalidArgument(value, str(flag), "expected a whole number") from None
     if flag.kind == "uint" and number < 0:
-        raise UsageError(f'invalid argument "{value}" for "{flag}" flag: must not be negative')
+        raise InvalidArgument(value, str(flag), "must not be negative")
     return number
 
 

@@ -20,7 +20,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 # isort: split
 from msgspec import structs
 
-from composer.cli.errors import CommandError, UsageError
+from composer.cli.errors import CommandError
 from composer.cli.project import builds as building
 from composer.cli.project.concurrently import Task, side_by_side
 from composer.cli.render.progress import Progress, State
@@ -298,10 +298,3 @@ def _push(context: Context, service: DesiredService, progress: Progress) -> Task
         progress.update(step, "Pushed", State.DONE)
 
     return work
-
-
-def check_policy(text: str) -> str:
-    """A --pull value; UsageError names what is allowed."""
-    if text not in ("policy", "always", "missing", "never", "build"):
-        raise UsageError(f'invalid --pull option "{text}", expected always, missing or never')
-    return text

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
+from composer.cli.project.builds import check_summary
 from composer.cli.render.table import table
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def _check(context: Context, spec: BuildSpec, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"warnings": [_described(warning) for warning in warnings] or None}, indent=2))
         return 1 if warnings else 0
-    summary = {0: "no warnings found.", 1: "1 warning has been found!"}
-    print(f"Check complete, {summary.get(len(warnings), f'{len(warnings)} warnings have been found!')}")
+    print(check_summary(len(warnings)))
     print("".join(f"\n{warning.text}" for warning in warnings), end="")
     return 1 if warnings else 0
 

@@ -12,11 +12,11 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 # isort: split
 import msgspec
 
-from composer.cli.errors import CommandError, UsageError
+from composer.cli.errors import CommandError
+from composer.cli.parsing.flag_values import byte_size
 from composer.cli.project.concurrently import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
-from engine import quantities
 from engine.errors import EngineError
 from engine.spec.container import Resources
 
@@ -172,7 +172,7 @@ def build_services(
 ) -> int:  # fmt: skip
     """composer build. `ssh`: "" is the default agent, None is none; `check`: nothing is built; `memory` limits each RUN step.
     `push`: print the bake file of a build that pushes the images or not, instead of building."""
-    limit = _memory(memory)
+    limit = Resources(memory=byte_size("-m, --memory", memory))
     context.check_services(services)
     desired = context.desired
     if push is None and ssh in ("", "default") and not context.environ.get("SSH_AUTH_SOCK"):
@@ -206,14 +206,6 @@ def build_services(
     return 0
 
 
-def _memory(text: str) -> Resources:
-    """UsageError."""
-    try:
-        return Resources(memory=quantities.size(text) if text else 0)
-    except ValueError as error:
-        raise UsageError(f'invalid argument "{text}" for "-m, --memory" flag: {error}') from None
-
-
 def _print(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]], *, push: bool, check: bool) -> int:
     """composer build --print."""
     import json
@@ -236,14 +228,16 @@ def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]])
         code = 1 if warnings else code
         if len(builds) > 1:
             print(f"{chr(10) if number else ''}{service.name}\n")
-        count = len(warnings)
-        summary = {0: "no warnings found.", 1: "1 warning has been found!"}.get(
-            count, f"{count} warnings have been found!"
-        )
-        print(f"Check complete, {summary}")
+        print(check_summary(len(warnings)))
         for warning in warnings:
             print(f"\n{warning.text}", end="")
     return code
+
+
+def check_summary(count: int) -> str:
+    """The line below which a check of a Dockerfile prints its warnings."""
+    found = {0: "no warnings found.", 1: "1 warning has been found!"}.get(count, f"{count} warnings have been found!")
+    return f"Check complete, {found}"
 
 
 def _check_platform(context: Context, service: DesiredService) -> None:

@@ -12,7 +12,8 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
 from composer.cli.commands.exec import environment
-from composer.cli.errors import UsageError
+from composer.cli.errors import InvalidArgument, UsageError
+from composer.cli.parsing.flag_values import byte_size, quantity, ulimit
 from composer.cli.project.mount_flag import mount
 from composer.cli.project.oneoff import env_files, ports
 from engine import quantities
@@ -87,7 +88,7 @@ def _host(args: Args, environ: Mapping[str, str]) -> dict[str, Any]:
         "SecurityOpt": args.security_opt,
         "StorageOpt": _pairs(args.storage_opt),
         "Sysctls": _pairs(args.sysctl),
-        "Ulimits": [_ulimit(text) for text in args.ulimit],
+        "Ulimits": [dict(zip(("Name", "Soft", "Hard"), ulimit(text), strict=True)) for text in args.ulimit],
         "UsernsMode": args.userns,
         "UTSMode": args.uts,
         "VolumeDriver": args.volume_driver,
@@ -107,10 +108,10 @@ def limits(args: Args) -> dict[str, Any]:
         "CpuShares": args.cpu_shares,
         "CpusetCpus": args.cpuset_cpus,
         "CpusetMems": args.cpuset_mems,
-        "NanoCpus": round(_quantity("cpus", args.cpus, float) * 1e9) if args.cpus else 0,
-        "Memory": _bytes("memory", args.memory),
-        "MemoryReservation": _bytes("memory-reservation", args.memory_reservation),
-        "MemorySwap": _bytes("memory-swap", args.memory_swap),
+        "NanoCpus": round(quantity("--cpus", args.cpus, float) * 1e9) if args.cpus else 0,
+        "Memory": byte_size("--memory", args.memory),
+        "MemoryReservation": byte_size("--memory-reservation", args.memory_reservation),
+        "MemorySwap": byte_size("--memory-swap", args.memory_swap),
         "PidsLimit": args.pids_limit,
     }
 
@@ -125,22 +126,8 @@ def _resources(args: Args) -> dict[str, Any]:
         "BlkioDeviceWriteIOps": [_rated(text, "Rate", int) for text in args.device_write_iops],
         "MemorySwappiness": args.memory_swappiness,
         "OomKillDisable": args.oom_kill_disable,
-        "ShmSize": _bytes("shm-size", args.shm_size),
+        "ShmSize": byte_size("--shm-size", args.shm_size),
     }
-
-
-def _bytes(flag: str, text: str) -> int:
-    """0 for "", -1 for "-1"."""
-    if text in ("", "-1"):
-        return int(text or 0)
-    return int(_quantity(flag, text, quantities.size))
-
-
-def _quantity(flag: str, text: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: {error}') from None
 
 
 def _pairs(texts: Iterable[str]) -> dict[str, str]:
@@ -214,16 +201,7 @@ def _gpus(text: str) -> list[dict[str, Any]]:
 
 def _rated(text: str, key: str, parse: Callable[[str], int]) -> dict[str, Any]:
     path, _, value = text.partition(":")
-    return {"Path": path, key: _quantity("device", value, parse)}
-
-
-def _ulimit(text: str) -> dict[str, Any]:
-    name, _, values = text.partition("=")
-    soft, _, hard = values.partition(":")
-    try:
-        return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
-    except ValueError:
-        raise UsageError(f'invalid argument "{text}" for "--ulimit" flag: expected NAME=SOFT[:HARD]') from None
+    return {"Path": path, key: quantity("--device", value, parse)}
 
 
 def restart(text: str) -> dict[str, Any]:
@@ -249,7 +227,7 @@ def _healthcheck(args: Args) -> dict[str, Any] | None:
         "StartInterval": "health-start-interval",
     }
     check: dict[str, Any] = {
-        key: _quantity(flag, getattr(args, flag.replace("-", "_")), quantities.nanoseconds)
+        key: quantity(f"--{flag}", getattr(args, flag.replace("-", "_")), quantities.nanoseconds)
         for key, flag in durations.items()
         if flag in given
     }
@@ -282,7 +260,7 @@ def _parsed_network(text: str) -> tuple[str, dict[str, Any]]:
         elif key == "gw-priority" and value.lstrip("-").isdigit():
             endpoint["GwPriority"] = int(value)
         else:
-            raise UsageError(f'invalid argument "{text}" for "--network" flag: invalid field {part}')
+            raise InvalidArgument(text, "--network", f"invalid field {part}")
     return name, {**endpoint, **({"IPAMConfig": ipam} if ipam else {})}
 
 

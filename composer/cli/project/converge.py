@@ -15,6 +15,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 from msgspec import Struct, structs
 
 from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flag_values import pull_policy
 from composer.cli.parsing.scale import parse_scale
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 IMAGE_BUDGET = "COMPOSER_IMAGE_BUDGET"
 """The environment variable that limits the total size of images on disk; unlimited if unset."""
-PULL_POLICIES = ("policy", "always", "missing", "never", "build")
 
 
 FLAGS = (
@@ -58,8 +58,7 @@ def converge_with_flags(
         raise UsageError("--build and --no-build are incompatible")
     if args.force_recreate and args.no_recreate:
         raise UsageError("--force-recreate and --no-recreate are incompatible")
-    if args.pull not in PULL_POLICIES:
-        raise UsageError(f'invalid --pull option "{args.pull}", expected always, missing or never')
+    pull_policy(args.pull)
     return converge(
         context,
         args.positional,

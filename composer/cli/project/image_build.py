@@ -15,14 +15,14 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 from msgspec import structs
 
 from composer.cli.commands.exec import environment
-from composer.cli.errors import CommandError, UsageError
+from composer.cli.errors import CommandError, InvalidArgument, UsageError
 from composer.cli.parsing import attestations, build_output
+from composer.cli.parsing.flag_values import byte_size, ulimit
 from composer.cli.parsing.options import check_progress
 from composer.cli.project import build_metadata as metadata
 from composer.cli.project import image_outputs
 from composer.cli.project.builds import proxies
 from composer.cli.render.progress import State
-from engine import quantities
 from engine.spec.build_record import new_ref
 from engine.spec.container import Resources, Ulimit
 from engine.spec.image import BuildSecret, BuildSpec
@@ -122,8 +122,8 @@ def _spec(args: Args, environ: Mapping[str, str], stack: contextlib.ExitStack) -
         network="" if args.network == "default" else args.network,
         extra_hosts=tuple(_host(text) for text in args.add_host),
         entitlements=tuple(_entitlement(text) for text in args.allow),
-        shm_size=_size("shm-size", args.shm_size),
-        ulimits=tuple(_ulimit(text) for text in args.ulimit),
+        shm_size=byte_size("--shm-size", args.shm_size),
+        ulimits=tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in map(ulimit, args.ulimit)),
         resources=_resources(args),
         cgroup_parent=args.cgroup_parent,
         provenance=provenance,
@@ -169,7 +169,7 @@ def _resources(args: Args) -> Resources:
     try:
         cpus = float(args.cpus or 0)
     except ValueError:
-        raise UsageError(f'invalid argument "{args.cpus}" for "--cpus" flag: expected a number') from None
+        raise InvalidArgument(args.cpus, "--cpus", "expected a number") from None
     return Resources(
         cpus=cpus,
         cpu_shares=args.cpu_shares or 0,
@@ -177,8 +177,8 @@ def _resources(args: Args) -> Resources:
         cpu_period=args.cpu_period or 0,
         cpuset=args.cpuset_cpus,
         cpuset_mems=args.cpuset_mems,
-        memory=_size("memory", args.memory),
-        memory_swap=-1 if args.memory_swap == "-1" else _size("memory-swap", args.memory_swap),
+        memory=byte_size("--memory", args.memory),
+        memory_swap=byte_size("--memory-swap", args.memory_swap),
     )
 
 
@@ -199,27 +199,11 @@ def _pairs(texts: Iterable[str]) -> dict[str, str]:
     return dict(text.partition("=")[::2] for text in texts)
 
 
-def _size(flag: str, text: str) -> int:
-    try:
-        return quantities.size(text) if text else 0
-    except ValueError as error:
-        raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: {error}') from None
-
-
 def _host(text: str) -> tuple[str, str]:
     name, separator, address = text.replace("=", ":", 1).partition(":")
     if not name or not separator or not address:
         raise UsageError(f'bad format for add-host: "{text}"')
     return name, address.strip("[]")
-
-
-def _ulimit(text: str) -> Ulimit:
-    name, _, values = text.partition("=")
-    soft, _, hard = values.partition(":")
-    try:
-        return Ulimit(name=name, soft=int(soft), hard=int(hard or soft))
-    except ValueError:
-        raise UsageError(f'invalid argument "{text}" for "--ulimit" flag: expected NAME=SOFT[:HARD]') from None
 
 
 def _secret(text: str) -> BuildSecret:
@@ -230,10 +214,10 @@ def _secret(text: str) -> BuildSecret:
         if key == "type" and value in ("file", "env"):
             continue
         if key not in SECRET_KEYS or not equals:
-            raise UsageError(f'invalid argument "{text}" for "--secret" flag: unexpected {part!r}')
+            raise InvalidArgument(text, "--secret", f"unexpected {part!r}")
         found[SECRET_KEYS[key]] = value
     if not found.get("id"):
-        raise UsageError(f'invalid argument "{text}" for "--secret" flag: id is missing')
+        raise InvalidArgument(text, "--secret", "id is missing")
     if "file" not in found and "environment" not in found:
         found["environment" if found["id"] in os.environ else "file"] = found["id"]
     if "file" in found:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from composer.cli.errors import UsageError
+from composer.cli.errors import InvalidArgument, UsageError
 from engine import quantities
 
 _NAMES = {
@@ -33,7 +33,7 @@ def mount(text: str) -> dict[str, Any]:
     if found["Type"] == "bind" and "Source" in found:
         found["Source"] = os.path.abspath(os.path.expanduser(found["Source"]))
     if "Target" not in found:
-        raise UsageError(f'invalid argument "{text}" for "--mount" flag: target is required')
+        raise InvalidArgument(text, "--mount", "target is required")
     return found
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from composer.model.service import Port
 from composer.plan.translate.scope import Scope
-from engine.spec.container import PortBinding
+from engine.spec.container import IP_PROTOCOLS, PortBinding
 
-PROTOCOLS = ("tcp", "udp", "sctp")
 MODES = ("", "ingress", "host")
 
 
@@ -30,8 +29,8 @@ def ports(scope: Scope) -> tuple[PortBinding, ...]:
 
 def _check(scope: Scope, index: int, port: Port, protocol: str) -> None:
     path = ("ports", index)
-    if protocol not in PROTOCOLS:
-        scope.refuse((*path, "protocol"), f"{port.protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    if protocol not in IP_PROTOCOLS:
+        scope.refuse((*path, "protocol"), f"{port.protocol!r} is not one of {', '.join(IP_PROTOCOLS)}")
     if port.mode not in MODES:
         scope.refuse((*path, "mode"), f"{port.mode!r} is not one of ingress, host")
     if not 0 < port.target < 65536:
@@ -51,7 +50,7 @@ def expose(scope: Scope) -> tuple[str, ...]:
         numbers, _, protocol = text.partition("/")
         protocol = protocol.lower() or "tcp"
         first, dash, last = numbers.partition("-")
-        if protocol not in PROTOCOLS or not first.isdigit() or (dash and not last.isdigit()):
+        if protocol not in IP_PROTOCOLS or not first.isdigit() or (dash and not last.isdigit()):
             scope.refuse(
                 ("expose", index), f"{text!r} is neither PORT, FIRST-LAST nor one of these with /tcp, /udp, /sctp"
             )

@@ -36,7 +36,7 @@ from engine.net.firewall.foreign import FIREWALLD_CHAINS
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.firewall.published_ports import Port
 from engine.net.fixed_names import FIREWALLD, IPTABLES_CHAIN, IPTABLES_TABLE
-from engine.net.rtnetlink import attributes
+from engine.net.netlink_abi import NETFILTER, NFTABLES, attributes
 from engine.paths import Roots
 from engine.readable import Readable
 from engine.spec.network import NetworkRecord
@@ -74,7 +74,7 @@ class Enforcement:
         if not probe.native():
             self._looking = asyncio.ensure_future(self._look())
             return
-        watching = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER)
+        watching = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
         watching.bind((0, 0))
         watching.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
         watching.setblocking(False)
@@ -205,7 +205,7 @@ def _concerns(data: bytes, table: str) -> bool:
     offset = 0
     while offset + 20 <= len(data):
         length, kind = struct.unpack_from("=IH", data, offset)
-        if kind >> 8 == netlink.SUBSYSTEM:
+        if kind >> 8 == NFTABLES:
             kind &= 0xFF
             fields = attributes(data[offset + 20 : offset + length])
             name = netlink.name_of(fields.get(1, b""))

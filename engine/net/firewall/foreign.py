@@ -25,7 +25,7 @@ from engine.net.firewall.netlink import (
     verdict,
 )
 from engine.net.fixed_names import BRIDGE_PREFIX, IPTABLES_CHAIN, IPTABLES_TABLE
-from engine.net.rtnetlink import attributes
+from engine.net.netlink_abi import attributes
 from engine.spec.network import NetworkRecord
 
 FIREWALLD_CHAINS = "filter_FORWARD", "filter_INPUT"

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from engine import digest
 from engine.errors import PRIVILEGED, OperationFailed
 from engine.net import messages
+from engine.net.netlink_abi import DELLINKPROP, NEWLINKPROP
 from engine.net.rtnetlink import Rtnetlink
 from engine.paths import Roots
 
@@ -112,12 +113,12 @@ def _users(names: Iterable[str]) -> set[str]:
 
 
 def _add(kernel: Rtnetlink, name: str) -> None:
-    made = messages.alternative_name(messages.NEWNAME, _LO, name)
+    made = messages.alternative_name(NEWLINKPROP, _LO, name)
     kernel.do("note", f"{name} at lo", [made], accept=(errno.EEXIST,))
 
 
 def _remove(kernel: Rtnetlink, name: str) -> None:
-    gone = messages.alternative_name(messages.DELNAME, _LO, name)
+    gone = messages.alternative_name(DELLINKPROP, _LO, name)
     kernel.do("remove", f"{name} from lo", [gone], accept=(errno.ENOENT, errno.EINVAL))
 
 

@@ -10,10 +10,10 @@ import socket
 import struct
 
 from engine.net.fixed_names import BRIDGE_PREFIX, FIREWALLD, IPTABLES_CHAIN, IPTABLES_TABLE, TABLE_PREFIX
-from engine.net.quick_dump import attributes, connected, dump
+from engine.net.netlink_abi import NETFILTER, NFTABLES, attribute, attributes
+from engine.net.quick_dump import connected, dump
 
-_NETFILTER = 12
-_GETCHAIN, _GETRULE = 10 << 8 | 4, 10 << 8 | 7
+_GETCHAIN, _GETRULE = NFTABLES << 8 | 4, NFTABLES << 8 | 7
 _FORWARD, _DROP = 2, 0
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 
@@ -30,7 +30,7 @@ def forwards() -> bool:
 def dropping() -> str:
     """The foreign chain ("inet admin forward") that drops forwarded packets and does not mention our bridges; "" if
     there is none. Chains of iptables and firewalld are skipped if they accept our bridges."""
-    with contextlib.suppress(OSError, struct.error), connected(_NETFILTER) as kernel:
+    with contextlib.suppress(OSError, struct.error), connected(NETFILTER) as kernel:
         for family, body in _dump(kernel, _GETCHAIN, b""):
             fields = attributes(body)
             table, chain = _text(fields.get(1)), _text(fields.get(3))
@@ -44,7 +44,8 @@ def dropping() -> str:
                 or (table, chain) == (IPTABLES_TABLE, IPTABLES_CHAIN)
             ):
                 continue
-            if not any(BRIDGE_PREFIX.encode() in rule for _, rule in _dump(kernel, _GETRULE, _attribute(1, table))):
+            rules = _dump(kernel, _GETRULE, attribute(1, table.encode() + b"\0"))
+            if not any(BRIDGE_PREFIX.encode() in rule for _, rule in rules):
                 return f"{_FAMILIES[family]} {table} {chain}"
     return ""
 
@@ -52,11 +53,6 @@ def dropping() -> str:
 def _dump(kernel: socket.socket, kind: int, body: bytes) -> list[tuple[int, bytes]]:
     """(family, attributes) of each object."""
     return [(message[0], message[4:]) for message in dump(kernel, kind, bytes(4) + body)]
-
-
-def _attribute(kind: int, text: str) -> bytes:
-    value = text.encode() + b"\0"
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _text(value: bytes | None) -> str:

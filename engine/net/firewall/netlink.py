@@ -16,10 +16,23 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from engine.errors import OperationFailed
-from engine.net.rtnetlink import Netlink, attributes
+from engine.net.netlink_abi import (
+    ACK,
+    APPEND,
+    ATTRIBUTE,
+    CREATE,
+    ERROR,
+    EXCLUSIVE,
+    HEADER,
+    NETFILTER,
+    NFTABLES,
+    REQUEST,
+    attribute,
+    attributes,
+    nested,
+)
+from engine.net.rtnetlink import Netlink
 
-NETLINK_NETFILTER = 12
-SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN, DELCHAIN, NEWRULE, GETRULE, DELRULE = range(9)
 NEWSET, _GETSET, _DELSET, NEWSETELEM, GETSETELEM, DELSETELEM, NEWGEN = range(9, 16)
 INET, IPV4, IPV6 = 1, 2, 10
@@ -33,12 +46,7 @@ INTERVAL, MAP = 0x4, 0x8
 OWNER = 0x2
 """Flag of a table that only the creating socket may change, and that is removed with it (Linux 5.12)."""
 
-_REQUEST, _ACK, _EXCLUSIVE, _CREATE, _APPEND = 0x1, 0x4, 0x200, 0x400, 0x800
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH").pack
-_PADDING = b"", bytes(3), bytes(2), bytes(1)
-_ERROR = 2
 _PIECE = 250
 """Elements per message: a nested attribute has at most 64 KiB."""
 _SEND_BUFFER = 64 << 20
@@ -53,27 +61,18 @@ class Element(Struct, frozen=True):
     comment: str = ""
 
 
-def attribute(kind: int, value: bytes) -> bytes:
-    length = len(value)
-    return _ATTRIBUTE(4 + length, kind) + value + _PADDING[length & 3]
-
-
-def nested(kind: int, value: bytes) -> bytes:
-    return attribute(kind | 0x8000, value)
-
-
 def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
 def number(kind: int, value: int) -> bytes:
-    return _ATTRIBUTE(8, kind) + (value & 0xFFFFFFFF).to_bytes(4, "big")
+    return ATTRIBUTE.pack(8, kind) + (value & 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def message(kind: int, body: bytes, *, family: int = INET, bits: int = 0) -> bytes:
     """One message of a transaction; sequence numbers are assigned when it is sent."""
     head = struct.pack("=BBH", family, 0, 0)
-    return _HEADER.pack(20 + len(body), SUBSYSTEM << 8 | kind, _REQUEST | bits, 0, 0) + head + body
+    return HEADER.pack(20 + len(body), NFTABLES << 8 | kind, REQUEST | bits, 0, 0) + head + body
 
 
 # ── expressions ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,7 +147,7 @@ def verdict(code: int, chain: str = "") -> bytes:
 
 def table(name: str, *, flags: int = 0, note: bytes = b"", exclusive: bool = False) -> bytes:
     body = text(1, name) + (number(2, flags) if flags else b"") + (attribute(6, note) if note else b"")
-    return message(NEWTABLE, body, bits=_CREATE | (_EXCLUSIVE if exclusive else 0))
+    return message(NEWTABLE, body, bits=CREATE | (EXCLUSIVE if exclusive else 0))
 
 
 def delete_table(name: str) -> bytes:
@@ -159,7 +158,7 @@ def chain(table: str, name: str, kind: str = "", hook: int = 0, priority: int = 
     body = text(1, table) + text(3, name)
     if kind:
         body += nested(4, number(1, hook) + number(2, priority)) + text(7, kind)
-    return message(NEWCHAIN, body, family=family, bits=_CREATE)
+    return message(NEWCHAIN, body, family=family, bits=CREATE)
 
 
 def new_set(table: str, name: str, key: tuple[int, int], data: tuple[int, int], flags: int, identifier: int) -> bytes:
@@ -169,7 +168,7 @@ def new_set(table: str, name: str, key: tuple[int, int], data: tuple[int, int], 
         body += number(6, data[0]) + number(7, data[1])
     # NFTNL_UDATA_SET_KEYBYTEORDER: tells nft(8) that link names are host-endian.
     note = attribute(13, struct.pack("=BBI", 0, 4, 1)) if key[0] == IFNAME else b""
-    return message(NEWSET, body + number(10, identifier) + note, bits=_CREATE)
+    return message(NEWSET, body + number(10, identifier) + note, bits=CREATE)
 
 
 def rule(
@@ -178,8 +177,8 @@ def rule(
     """A rule at the end of the chain, or before the rule with the handle `before`, or before all."""
     body = text(1, table) + text(2, chain) + nested(4, expressions)
     if before:
-        return message(NEWRULE, body + attribute(6, struct.pack(">Q", before)), family=family, bits=_CREATE)
-    return message(NEWRULE, body, family=family, bits=_CREATE | (0 if first else _APPEND))
+        return message(NEWRULE, body + attribute(6, struct.pack(">Q", before)), family=family, bits=CREATE)
+    return message(NEWRULE, body, family=family, bits=CREATE | (0 if first else APPEND))
 
 
 def delete_rule(table: str, chain: str, handle: int, *, family: int) -> bytes:
@@ -199,7 +198,7 @@ def _elements(kind: int, table: str, name: str, elements: Sequence[Element]) -> 
     for start in range(0, len(elements), _PIECE):
         body = b"".join(_element(one, kind == NEWSETELEM) for one in elements[start : start + _PIECE])
         named = text(1, table) + text(2, name)
-        found.append(message(kind, named + nested(3, body), bits=_CREATE if kind == NEWSETELEM else 0))
+        found.append(message(kind, named + nested(3, body), bits=CREATE if kind == NEWSETELEM else 0))
     return found
 
 
@@ -223,15 +222,15 @@ class Nfnetlink(Netlink):
     """A socket. Raises OSError if the kernel lacks nfnetlink."""
 
     def __init__(self) -> None:
-        super().__init__(NETLINK_NETFILTER)
+        super().__init__(NETFILTER)
 
     def transact(self, messages: Sequence[bytes]) -> int:
         """Carry out all messages or none. Returns the first errno, 0 for success."""
         frame = bytearray(_batch(_BATCH_BEGIN))
         last = len(messages)
         for sequence, one in enumerate(messages, 1):
-            length, kind, bits, _, _ = _HEADER.unpack_from(one)
-            frame += _HEADER.pack(length, kind, bits | (_ACK if sequence == last else 0), sequence, 0) + one[16:]
+            length, kind, bits, _, _ = HEADER.unpack_from(one)
+            frame += HEADER.pack(length, kind, bits | (ACK if sequence == last else 0), sequence, 0) + one[16:]
             frame += b"\0" * (-len(frame) % 4)
         frame += _batch(_BATCH_END)
         if len(frame) > 100_000:
@@ -247,7 +246,7 @@ class Nfnetlink(Netlink):
         try:
             while True:
                 for kind, _, _, body in self._receive():
-                    if kind == _ERROR:
+                    if kind == ERROR:
                         first = first or -struct.unpack_from("=i", body)[0]
         except BlockingIOError:
             return first
@@ -267,7 +266,7 @@ class Nfnetlink(Netlink):
         try:
             head = struct.pack("=BBH", family, 0, 0) + body
             while True:
-                found, changed = self.dump("list", "packet filter", SUBSYSTEM << 8 | kind, head)
+                found, changed = self.dump("list", "packet filter", NFTABLES << 8 | kind, head)
                 if not changed:
                     return [{**attributes(one[4:]), 0: one[:1]} for one in found]
         except OperationFailed as error:
@@ -289,7 +288,7 @@ class Nfnetlink(Netlink):
 
 
 def _batch(kind: int) -> bytes:
-    return _HEADER.pack(20, kind, _REQUEST, 0, 0) + struct.pack(">BBH", 0, 0, SUBSYSTEM)
+    return HEADER.pack(20, kind, REQUEST, 0, 0) + struct.pack(">BBH", 0, 0, NFTABLES)
 
 
 def items(body: bytes) -> Iterable[bytes]:

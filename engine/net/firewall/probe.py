@@ -6,8 +6,8 @@ import struct
 
 from engine.errors import OperationFailed
 from engine.net.firewall import legacy as legacy_tables
-from engine.net.firewall.netlink import GETCHAIN, GETTABLE, SUBSYSTEM, Nfnetlink, name_of
-from engine.net.rtnetlink import attributes
+from engine.net.firewall.netlink import GETCHAIN, GETTABLE, Nfnetlink, name_of
+from engine.net.netlink_abi import NFTABLES, attributes
 
 GUARD = "-guard-"
 """In the names of guards (enforce.py)."""
@@ -56,7 +56,7 @@ def _dump(kind: int, family: int, field: int = 1) -> set[str] | None:
     """Names of the tables or chains; None if nf_tables does not answer."""
     try:
         with Nfnetlink() as kernel:
-            found, changed = kernel.dump("list", "chains", SUBSYSTEM << 8 | kind, struct.pack("=BBH", family, 0, 0))
+            found, changed = kernel.dump("list", "chains", NFTABLES << 8 | kind, struct.pack("=BBH", family, 0, 0))
     except (OSError, OperationFailed):
         return None
     return None if changed else {name_of(attributes(body[4:]).get(field, b"")) for body in found}

@@ -9,9 +9,7 @@ from msgspec import Struct
 
 from engine.net.firewall.elements import packed
 from engine.net.firewall.netlink import Element
-from engine.spec.container import PortBinding
-
-_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+from engine.spec.container import IP_PROTOCOLS, PortBinding
 
 
 class Port(Struct, frozen=True):
@@ -44,7 +42,7 @@ def of_bindings(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]
 
 def element(port: Port, owner: str) -> tuple[str, Element]:
     """The set and the element. Its comment is the first twelve digits of `owner`."""
-    protocol, owner = bytes((_PROTOCOLS[port.protocol], 0, 0, 0)), owner[:12]
+    protocol, owner = bytes((IP_PROTOCOLS[port.protocol], 0, 0, 0)), owner[:12]
     if port.direct:
         key = packed(port.address) + protocol + _number(port.container_port)
         return f"direct{port.version}", Element(key, comment=owner)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from engine.net.firewall import netlink
 from engine.net.firewall.foreign import shape
 from engine.net.firewall.netlink import GETCHAIN, GETRULE, JUMP, Nfnetlink, counter, name_of, rule, text, verdict
-from engine.net.rtnetlink import attributes
+from engine.net.netlink_abi import attributes
 
 NAME = "COMPOSER-USER"
 _BASE = "composer-forward"

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.errors import InvalidSpec, NotFound, OperationFailed, Unsupported
 from engine.net import messages, pyroute_requests
+from engine.net import netlink_abi as abi
 from engine.net.endpoint import Plan
 from engine.net.lan import settings
 from engine.net.rtnetlink import Rtnetlink
@@ -107,12 +108,12 @@ def failure(plan: Plan, number: int) -> OperationFailed:
 
 def show(record: NetworkRecord, addresses: Iterable[str]) -> None:
     """Route the host's packets for the addresses through its own link on the LAN."""
-    _change_routes(record, addresses, messages.NEWROUTE, messages.CREATE | messages.REPLACE)
+    _change_routes(record, addresses, abi.NEWROUTE, abi.CREATE | abi.REPLACE)
 
 
 def hide(record: NetworkRecord, addresses: Iterable[str]) -> None:
     """Remove the routes of `show`."""
-    _change_routes(record, addresses, messages.DELROUTE, 0)
+    _change_routes(record, addresses, abi.DELROUTE, 0)
 
 
 def _change_routes(record: NetworkRecord, addresses: Iterable[str], kind: int, bits: int) -> None:
