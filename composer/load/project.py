@@ -136,7 +136,8 @@ def _model(options: LoadOptions, skipped: set[tuple[str, int, int]] | None = Non
     if options.normalize:
         normalised(root, name, environment)
     loaded.name, loaded.working_dir, loaded.compose_files = name, found.folder, found.files
-    loaded.profiles, loaded.environment = found.profiles, environment
+    loaded.profiles = found.profiles
+    loaded.environment = environment if options.interpolate else Environment(found.environment, loaded.inputs)
     return loaded, root
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from composer.cli.project.context import Context
+    from composer.load.options import Loaded
     from composer.load.read.interpolation.expressions import Variable
 
 COMMAND = Command(
@@ -153,18 +154,31 @@ def _names(context: Context, args: Args) -> str:
 
 def _section(section: str) -> Callable[[Context, Args], str]:
     return lambda context, args: _lines(
-        sorted(loaded(context, args, resolve_environment=False).tree.get(section) or ())
+        sorted(_typed(context, args, resolve_environment=False).tree.get(section) or ())
     )
 
 
+def _typed(context: Context, args: Args, services: Iterable[str] = (), **changes: bool) -> Loaded:
+    """The project with types if its values allow it, as they do not where a number is a variable that stays."""
+    from composer.load.errors import LoadError
+
+    if args.no_interpolate:
+        try:
+            return loaded(context, args, services, bind=True, **changes)
+        except LoadError:
+            if services:
+                raise
+    return loaded(context, args, services, **changes)
+
+
 def _models(context: Context, args: Args) -> str:
-    models = (loaded(context, args, resolve_environment=False).tree.get("models") or {}).values()
+    models = (_typed(context, args, resolve_environment=False).tree.get("models") or {}).values()
     return _lines(sorted(model["model"] for model in models if model and model.get("model")))
 
 
 def _profiles(context: Context, args: Args) -> str:
     """The profiles of the services and, unless services are selected, of the jobs."""
-    found = loaded(context, args, args.positional)
+    found = _typed(context, args, args.positional)
     every = [*(found.tree.get("services") or {}).values(), *found.disabled.values()]
     if not args.positional:
         every += [*(found.tree.get("jobs") or {}).values(), *found.disabled_jobs.values()]
@@ -173,7 +187,7 @@ def _profiles(context: Context, args: Args) -> str:
 
 def _images(context: Context, args: Args) -> str:
     """The images of the services and, unless services are selected, of the jobs."""
-    found = loaded(context, args, args.positional)
+    found = _typed(context, args, args.positional)
     jobs = [] if args.positional else sorted((found.tree.get("jobs") or {}).items())
     using = [(name, one) for name, one in _services(found.tree) if one.get("image") or not one.get("provider")]
     return _lines(one.get("image") or f"{found.name}-{name}" for name, one in [*using, *jobs])
@@ -181,7 +195,7 @@ def _images(context: Context, args: Args) -> str:
 
 def _hashes(context: Context, args: Args) -> str:
     """The hashes. Only files of the requested services need to exist."""
-    found = loaded(context, args, defer=True)
+    found = loaded(context, args, bind=True, defer=True)
     names = sorted(found.hashes) if args.hash == "*" else sorted(set(args.hash.split(",")))
     for name in names:
         if name in found.disabled:
@@ -219,7 +233,7 @@ def _variables(context: Context, args: Args) -> str:
 
         names = ("Name", "DefaultValue", "PresenceValue", "Required")
         view = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
-        return json.dumps(view, indent=4, ensure_ascii=False) + "\n"
+        return json.dumps(view, indent=4, ensure_ascii=False) + "\n\n"
     if args.format == "yaml":
         return _variables_yaml(rows)
     if args.format != "pretty":

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from composer.load.options import Loaded
 
 
-def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes: Any) -> Loaded:
-    """The project as the flags request it, with its warnings printed; without types when nothing is interpolated."""
+def loaded(context: Context, args: Args, services: Iterable[str] = (), bind: bool = False, **changes: Any) -> Loaded:
+    """The project as the flags request it, with its warnings printed; without types when nothing is interpolated,
+    except on request (`bind`)."""
     from composer.load.project import load_model, load_tree
 
     options = context.load_options().replace(
@@ -29,7 +30,7 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
         all_resources=context.options.all_resources,
     )
     options = options.replace(**changes)
-    found = load_tree(options) if options.interpolate else load_model(options)
+    found = load_tree(options) if options.interpolate or bind else load_model(options)
     warnings = [*found.warnings, *_without_effect(found)]
     for warning in warnings:
         context.warn(warning)

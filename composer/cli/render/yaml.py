@@ -1,8 +1,8 @@
 """Write YAML, with docker compose's quoting and layout (the conventions of libyaml's emitter).
 
 Plain where that reads back as the same string, else single quotes, else double quotes; a literal block for several lines;
-two columns for each level, also for the items of a list. Written by hand because PyYAML's emitter needs seconds for
-hundreds of services.
+text beyond 80 columns is folded at a space; two columns for each level, also for the items of a list. Written by hand
+because PyYAML's emitter needs seconds for hundreds of services.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 INDENT = "  "
+WIDTH = 80
+"""The column after which text continues on the next line."""
+
 LONGEST_KEY = 128
 """A longer key, in bytes, is written after a question mark."""
 
@@ -42,7 +45,7 @@ def document(value: Any) -> str:
     if isinstance(value, dict | list) and value:
         _block(value, "", lines)
     else:
-        lines.append(_leaf(value, ""))
+        lines.append(_leaf(value, "", 0))
     return "\n".join(lines) + "\n"
 
 
@@ -55,13 +58,13 @@ def _block(value: Any, indent: str, lines: list[str]) -> None:
     for key, inner in value.items():
         name = _key(key)
         if not name:
-            lines.append(f"{indent}? {_leaf(key, indent)}")
+            lines.append(f"{indent}? {_leaf(key, indent, len(indent) + 2)}")
             _item(inner, indent, ": ", lines)
         elif isinstance(inner, dict | list) and inner:
             lines.append(f"{indent}{name}:")
             _block(inner, indent + INDENT, lines)
         else:
-            lines.append(f"{indent}{name}: {_leaf(inner, indent)}")
+            lines.append(f"{indent}{name}: {_leaf(inner, indent, len(indent) + len(name) + 2)}")
 
 
 def _item(value: Any, indent: str, mark: str, lines: list[str]) -> None:
@@ -71,7 +74,7 @@ def _item(value: Any, indent: str, mark: str, lines: list[str]) -> None:
         _block(value, indent + INDENT, lines)
         lines[first] = indent + mark + lines[first][len(indent) + len(mark) :]
     else:
-        lines.append(f"{indent}{mark}{_leaf(value, indent)}")
+        lines.append(f"{indent}{mark}{_leaf(value, indent, len(indent) + len(mark))}")
 
 
 @lru_cache(4096)
@@ -82,12 +85,13 @@ def _key(key: str) -> str:
     return quoted(key)
 
 
-def _leaf(value: Any, indent: str) -> str:
-    """A scalar or an empty collection."""
+def _leaf(value: Any, indent: str, column: int) -> str:
+    """A scalar or an empty collection, which begins in a column."""
     if isinstance(value, str):
         if "\n" in value and _fits_block(value):
             return _literal(value, indent + INDENT)
-        return quoted(value)
+        text = quoted(value)
+        return text if column + len(text) <= WIDTH or " " not in text else _folded(text, indent + INDENT, column)
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -102,6 +106,8 @@ def _leaf(value: Any, indent: str) -> str:
 @lru_cache(4096)
 def quoted(text: str) -> str:
     """A string on one line: plain, in single or in double quotes."""
+    if text in OLD_BOOLEANS or text == "<<" or _SEXAGESIMAL.match(text):
+        return f"'{text}'"
     if _means_something(text) or "\n" in text:
         return _double(text)
     if _SAFE.match(text):
@@ -115,9 +121,7 @@ def quoted(text: str) -> str:
 
 def _means_something(text: str) -> bool:
     """Whether the plain text would be read as something other than this string."""
-    if text in OLD_BOOLEANS or text in ("", "<<") or not isinstance(plain(text), str):
-        return True
-    return text[0] in "0123456789+-" and (is_timestamp(text) or bool(_SEXAGESIMAL.match(text)))
+    return not text or not isinstance(plain(text), str) or (text[0].isdigit() and is_timestamp(text))
 
 
 def _double(text: str) -> str:
@@ -131,14 +135,30 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02X}" if code <= 0xFF else f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"
 
 
+def _folded(text: str, indent: str, column: int) -> str:
+    """A quoted or plain scalar, broken at the spaces after the last column of a line, as libyaml's emitter does."""
+    lines, start, escaped = [], 0, ""
+    double, margin = text[0] == '"', int(text[0] in "\"'")
+    for match in re.finditer(" +", text):
+        at, end = match.span()
+        if column + len(escaped) + at - start <= WIDTH or not margin < at < len(text) - margin - 1:
+            continue
+        if end - at > 1 and not double:
+            continue
+        lines.append(escaped + text[start:at])
+        start, column = at + 1, len(indent)
+        escaped = "\\" if end > start else ""  # keeps a space that begins a line
+    return f"\n{indent}".join([*lines, escaped + text[start:]])
+
+
 def _fits_block(text: str) -> bool:
     """Whether a literal block keeps the text as it is."""
-    return not (text[-1] == " " or " \n" in text or _unprintable(text))
+    return not (text[-1] == " " or " \n" in text or text.isspace() or _unprintable(text))
 
 
 def _literal(text: str, indent: str) -> str:
-    """A literal block; its header indicates a leading space and final line breaks."""
-    header = "|" + ("2" if text[0] in " \n" else "")
+    """A literal block; its header indicates leading spaces and final line breaks."""
+    header = "|" + ("2" if text[0] == " " else "")
     if text[-1] != "\n":
         header += "-"
     elif len(text) == 1 or text[-2] == "\n":

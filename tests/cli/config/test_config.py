@@ -1,4 +1,4 @@
-"""composer config against what docker compose 2.40.3 printed for the same files; golden/<project>/ has its answers."""
+"""composer config against what docker compose 5.5.1 printed for the same files; golden/<project>/ has its answers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_variables(config, tmp_path):
         "TAG": {"Name": "TAG", "DefaultValue": "1", "PresenceValue": "", "Required": False},
     }
     assert config(tmp_path, "--variables", "--format", "yaml").startswith(
-        '"ON":\n    name: "ON"\n    defaultvalue: ""\n'
+        "'ON':\n    name: 'ON'\n    defaultvalue: \"\"\n"
     )
     header, *rows = config(tmp_path, "--variables").splitlines()
     assert header == "NAME                REQUIRED            DEFAULT VALUE       ALTERNATE VALUE"
@@ -249,3 +249,25 @@ def test_variables_of_an_invalid_file(config, tmp_path):
     (tmp_path / "compose.yaml").write_text("services: {a: {image: '$X', portz: '${P:-1}'}}\n")
     assert "portz" in config(tmp_path, "-q", code=1)
     assert [line.split()[0] for line in config(tmp_path, "--variables").splitlines()] == ["NAME", "P", "X"]
+
+
+def test_lists_without_interpolation_follow_profiles_and_use(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  a: {image: 'x:${T:-1}', environment: [X], volumes: ['v1:/x']}\n"
+        "  b: {image: z, profiles: [p], volumes: ['v2:/x']}\nvolumes: {v1: , v2: , v3: }\nnetworks: {n: }\n"
+    )
+    assert config(tmp_path, "--no-interpolate", "--volumes") == "v1\n"
+    assert config(tmp_path, "--no-interpolate", "--networks") == "default\n"
+    assert config(tmp_path, "--no-interpolate", "--images") == "x:${T:-1}\n"
+    one, other = (config(tmp_path, "--no-interpolate", "--hash", "*", X=value) for value in "12")
+    assert one != other and [line.split()[0] for line in one.splitlines()] == ["a"]
+    assert "X=5\n" in config(tmp_path, "--no-interpolate", "--environment", X="5")
+    assert "no such service: nope" in config(tmp_path, "--no-interpolate", "--images", "nope", code=1)
+
+
+def test_lists_without_interpolation_accept_variables_for_numbers(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services: {a: {image: x, ports: ['${P}:80'], scale: '${N}', volumes: ['v:/v']}}\nvolumes: {v: }\n"
+    )
+    assert config(tmp_path, "--no-interpolate", "--volumes") == "v\n"
+    assert config(tmp_path, "--no-interpolate", "--images") == "x\n"

@@ -24,7 +24,7 @@ TREE = Fields(
 
 def test_yaml_keeps_the_order_of_fields_and_sorts_names() -> None:
     assert to_yaml(TREE) == (
-        "name: a\nservices:\n  web2:\n    image: x\n    x-a: 1\n  web10:\n    image: \"y\"\n"
+        "name: a\nservices:\n  web2:\n    image: x\n    x-a: 1\n  web10:\n    image: 'y'\n"
         "models:\n  m:\n    model: q\nx-b:\n  c: 2\n  d: 1\n"
     )  # fmt: skip
 
