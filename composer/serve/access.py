@@ -211,7 +211,7 @@ class _Scoped:
         return found if found is not None and found.id in self._used() else None
 
     def store_usage(self) -> object:
-        return msgspec.structs.replace(self._engine.store_usage(), layers=0, shared={}, cache=())
+        return msgspec.structs.replace(self._engine.store_usage(), layers=0, images={}, shared={}, cache=())
 
     def need_default_network(self) -> None:
         """The network `bridge` belongs to no project."""

@@ -138,7 +138,7 @@ KINDS = ("container", "image", "volume", "build-cache")
 
 
 def usage(engine: Engine, kinds: Collection[str] = KINDS) -> dict[str, Any]:
-    """`GET /system/df`: sizes in bytes. LayersSize counts shared layers once."""
+    """`GET /system/df`: sizes in bytes, with the compressed blobs of layers. LayersSize counts shared layers once."""
     found: dict[str, Any] = {"LayersSize": 0, **dict.fromkeys(("Images", "Containers", "Volumes", "BuildCache"))}
     if "image" in kinds:
         found |= _images(engine)
@@ -156,7 +156,11 @@ def _images(engine: Engine) -> dict[str, Any]:
     return {
         "LayersSize": store.layers,
         "Images": [
-            {**listed_image(image, used[image.id]), "SharedSize": store.shared.get(image.id, 0)}
+            {
+                **listed_image(image, used[image.id]),
+                "Size": store.images.get(image.id, image.size),
+                "SharedSize": store.shared.get(image.id, 0),
+            }
             for image in {image.id: image for image in engine.images()}.values()
         ],
     }

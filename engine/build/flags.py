@@ -22,10 +22,9 @@ class Flags:
         """All values of a flag that may be repeated."""
         return [self._required(name, value) for value in self._take(name)]
 
-    def text(self, name: str) -> str:
-        """The value, "" when the flag is not given."""
+    def text(self, name: str, default: str = "") -> str:
         values = self._once(name)
-        return self._required(name, values[0]) if values else ""
+        return self._required(name, values[0]) if values else default
 
     def optional(self, name: str) -> bool | None:
         """Whether the flag is set; None when it is not given."""

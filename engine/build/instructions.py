@@ -97,8 +97,8 @@ class Run(Instruction, frozen=True, kw_only=True):
     script: str | None = None
     script_name: str = ""
     mounts: tuple[MountText, ...] = ()
-    network: str = ""
-    security: str = ""
+    network: str = "default"
+    security: str = "sandbox"
 
 
 class Copy(Instruction, frozen=True, kw_only=True):

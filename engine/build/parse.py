@@ -127,10 +127,10 @@ def _arg(args: _Args) -> ins.Arg:
 
 def _run(args: _Args) -> ins.Run:
     mounts = tuple(mount_text(text) for text in args.flags.every("mount"))
-    network, security = args.flags.text("network"), args.flags.text("security")
-    if network not in ("", "default", "none", "host"):
+    network, security = args.flags.text("network", "default"), args.flags.text("security", "sandbox")
+    if network not in ("default", "none", "host"):
         raise ProblemError(f"unsupported network mode {network!r}: default, none or host")
-    if security not in ("", "sandbox", "insecure"):
+    if security not in ("sandbox", "insecure"):
         raise ProblemError(f"unsupported security mode {security!r}: sandbox or insecure")
     if args.flags.every("device"):
         raise ProblemError("RUN --device is not supported: builds have no devices")

@@ -38,7 +38,7 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
     shown, args, script = _command(run, instruction)
     mounts = Mounts(run, instruction.mounts)
     privileged = _privileged(spec, instruction)
-    network = instruction.network if instruction.network not in ("", "default") else spec.network
+    network = _network(spec, instruction)
     values = run.state.values
     line = history.run(shown, run.state.declared, values)
     text = script.content if script else ""
@@ -87,6 +87,15 @@ def _privileged(spec: BuildSpec, instruction: ins.Run) -> bool:
             "RUN --security=insecure needs the entitlement security.insecure", hint="Add it to build.entitlements."
         )
     return True
+
+
+def _network(spec: BuildSpec, instruction: ins.Run) -> str:
+    """The network mode of the step. Raises Unsupported if it wants the host's network without the entitlement."""
+    if instruction.network == "default":
+        return spec.network
+    if instruction.network == "host" and spec.network != "host" and "network.host" not in spec.entitlements:
+        raise Unsupported("RUN --network=host needs the entitlement network.host", hint="Add it to build.entitlements.")
+    return instruction.network
 
 
 def _check_runnable(run: StageRun) -> None:

@@ -46,7 +46,7 @@ def prune(
     used = containers_using(images.store)
     gone = [image_id for image_id in image_ids if image_id not in used]
     keys = list(cache_keys)
-    size = holdings(images.store).freed(set(gone), set(keys))
+    size = holdings(images).freed(set(gone), set(keys))
     if not preview:
         with images.store.transaction(freeing=True) as db:
             db.executemany("DELETE FROM images WHERE id = ?", [(one,) for one in gone])
@@ -73,7 +73,7 @@ def trim(images: ImageStore, budget: int, *, preview: bool = False) -> Freed:
 
     With `preview`, nothing is deleted; the result is what would be removed.
     """
-    have = holdings(images.store)
+    have = holdings(images)
     used, young = containers_using(images.store), time.time() - _YOUNG
     gone: set[str] = set()
     for record in sorted(images.all(), key=lambda record: record.tagged_at):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import msgspec
 from msgspec import Struct
 
 from engine.image.images import ImageStore
 from engine.spec.image import CacheEntry, StoreUsage
-from engine.store import Store
 
 
 class CacheRecord(Struct, kw_only=True):
@@ -27,7 +29,8 @@ decode_record = msgspec.json.Decoder(CacheRecord).decode
 
 
 class Holdings(Struct):
-    """The existing layers (chain id → bytes), and what refers to them."""
+    """The existing layers (chain id → bytes of the directory and of the blob that is kept with it), and what refers to
+    them."""
 
     sizes: dict[str, int]
     images: dict[str, set[str]]
@@ -44,19 +47,32 @@ class Holdings(Struct):
         return sum(self.sizes.get(layer, 0) for layer in self.kept() - self.kept(images=images, cache=cache))
 
 
-def holdings(store: Store) -> Holdings:
-    db = store.db
-    images: dict[str, set[str]] = {row[0]: set() for row in db.execute("SELECT id FROM images")}
+def holdings(images: ImageStore) -> Holdings:
+    db = images.store.db
+    holders: dict[str, set[str]] = {row[0]: set() for row in db.execute("SELECT id FROM images")}
     for image_id, chain_id in db.execute("SELECT image_id, chain_id FROM image_layers"):
-        images.setdefault(image_id, set()).add(chain_id)
+        holders.setdefault(image_id, set()).add(chain_id)
     cache = {key: set(decode_record(text).layers) for key, text in db.execute("SELECT key, record FROM build_cache")}
-    return Holdings(dict(db.execute("SELECT chain_id, size FROM layers").fetchall()), images, cache)
+    return Holdings(_sizes(images), holders, cache)
+
+
+def _sizes(images: ImageStore) -> dict[str, int]:
+    """Bytes of each layer; a blob of several layers is counted with the first of them."""
+    sizes: dict[str, int] = {}
+    seen = {""}
+    for chain_id, size, blob in images.store.db.execute("SELECT chain_id, size, blob FROM layers ORDER BY chain_id"):
+        sizes[chain_id] = size
+        if blob not in seen:
+            seen.add(blob)
+            with contextlib.suppress(FileNotFoundError):
+                sizes[chain_id] += os.stat(images.blobs.path(blob)).st_size
+    return sizes
 
 
 def usage(images: ImageStore) -> StoreUsage:
     """Sizes of all images and of the build cache, with its records, the most recently used first. A layer that several records
     keep is counted with the first of them."""
-    have = holdings(images.store)
+    have = holdings(images)
     counts: dict[str, int] = {}
     for layers in have.images.values():
         for layer in layers:
@@ -82,4 +98,6 @@ def usage(images: ImageStore) -> StoreUsage:
                 used_at=used_at,
             )
         )
-    return StoreUsage(layers=sum(have.sizes.get(layer, 0) for layer in counts), shared=shared, cache=tuple(entries))
+    sizes = {image_id: sum(have.sizes.get(layer, 0) for layer in layers) for image_id, layers in have.images.items()}
+    total = sum(have.sizes.get(layer, 0) for layer in counts)
+    return StoreUsage(layers=total, images=sizes, shared=shared, cache=tuple(entries))

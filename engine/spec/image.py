@@ -96,9 +96,11 @@ class CacheEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StoreUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Bytes on disk: of all layers of images, each counted once, and for each image of those that others share."""
+    """Bytes on disk: of all layers of images, each counted once, and for each image of all its layers and of those that
+    others share. A layer has the blob that is kept for pushes, too."""
 
     layers: int = 0
+    images: dict[str, int] = {}
     shared: dict[str, int] = {}
     cache: tuple[CacheEntry, ...] = ()
 

@@ -330,6 +330,7 @@ def test_add_from_the_web(builder, base, website, monkeypatch):
         ("FROM base\nWORKDIR /etc/passwd", BuildFailed, "not a directory"),
         ("FROM --platform=linux/s390x base", Unsupported, "the local image base is for linux/.*, not for linux/s390x"),
         ("FROM base\nRUN --security=insecure x", Unsupported, "entitlement"),
+        ("FROM base\nRUN --network=host x", Unsupported, "entitlement network.host"),
         ("FROM scratch AS e\nFROM base\nCOPY --from=e /x /y", BuildFailed, '/x": not found in stage e'),
     ],
 )

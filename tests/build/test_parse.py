@@ -142,6 +142,8 @@ def test_run_mounts(text, expected):
         ("ONBUILD ONBUILD RUN a", "isn't allowed as an ONBUILD trigger"),
         ("ONBUILD NOPE", "unknown instruction: NOPE"),
         ("RUN --network=lan x", "unsupported network mode"),
+        ("RUN --network= x", "unsupported network mode"),
+        ("RUN --security= x", "unsupported security mode"),
         ("RUN --security=none x", "unsupported security mode"),
         ('VOLUME [""]', "can not be an empty string"),
     ],

@@ -91,6 +91,15 @@ def test_privileges_are_for_those_entitled(hostile):
     assert "00000000a80425fb" not in said(hostile)
 
 
+def test_the_network_of_the_host_is_for_those_entitled(hostile):
+    """RUN --network=host reaches services of the host's loopback interface."""
+    with pytest.raises(Unsupported, match=r"entitlement network\.host"):
+        hostile("FROM busybox\nRUN --network=host true\n")
+    for allowed in ({"entitlements": ("network.host",)}, {"network": "host"}):
+        hostile("FROM busybox\nRUN --network=host readlink /proc/self/ns/net\n", no_cache=True, **allowed)
+        assert os.readlink("/proc/self/ns/net") in said(hostile)
+
+
 def test_working_directory_by_descriptor(hostile, victim):
     """CVE-2024-21626 by WORKDIR."""
     for number in range(3, 10):
