@@ -44,13 +44,14 @@ class Gates:
         starts: Sequence[int],
         *,
         required: bool = True,
+        shown: bool = False,
     ) -> list[int]:
         """One wait for each container of service `name`: for those started by `starts` (operations of the plan), and
-        for existing ones (`records`) that do not yet fulfil the condition."""
+        for existing ones (`records`) that do not yet fulfil the condition; for all of these if the waits are `shown`."""
         key = (name, condition, required)
         if key not in self._known:
             started = {self._plan.operations[i].name: (i,) for i in starts}
-            there = {record.spec.name: () for record in records if not fulfilled(record, condition)}
+            there = {record.spec.name: () for record in records if shown or not fulfilled(record, condition)}
             self._known[key] = [
                 self._plan.add(
                     Wait,
@@ -78,4 +79,4 @@ class Gates:
         completing = {one.service for one in dependencies if one.condition == COMPLETED}
         for name in names:
             condition = "completed" if name in completing else "running"
-            self.wait(name, condition, WAIT, kept.get(name, ()), starts.get(name, ()))
+            self.wait(name, condition, WAIT, kept.get(name, ()), starts.get(name, ()), shown=True)

@@ -41,7 +41,7 @@ def run(context: Context, args: Args) -> int:
     if args.format == "json":
         from composer.cli.render.gojson import compact
 
-        print(compact([_view(*pair) for pair in pairs]))
+        print(compact([_view(*pair) for pair in pairs]), end="\n\n")  # as docker compose, with an empty line
     else:
         print(table([HEADERS, *(_row(*pair) for pair in pairs)], minimum=20), end="")
     return 0

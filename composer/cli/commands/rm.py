@@ -40,7 +40,8 @@ def run(context: Context, args: Args) -> int:
         print("No stopped containers", file=context.stderr)
         return 0
     names = ", ".join(record.spec.name for record in stopped)
-    print(f"Going to remove {names}", file=sys.stdout if args.force else context.stderr, flush=True)
-    if not args.force and not context.dry_run and not confirmed("Are you sure? [yN] ", context.stderr):
+    print(f"Going to remove {names}", flush=True)
+    question = "Are you sure? [yN] " if sys.stdin.isatty() else ""
+    if not args.force and not context.dry_run and not confirmed(question, sys.stdout):
         return 0
     return change(context, "rm", services=args.positional, volumes=args.volumes, force=True)
