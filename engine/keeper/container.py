@@ -114,29 +114,39 @@ class Container:
 
     def read(self) -> bool:
         """Read a report of the process about its start; False at the end of the stream, then call `report_closed`. Raises
-        BlockingIOError when there is none now."""
+        BlockingIOError when there is none now. Invalid data, from a process that traces it, ends it too."""
         assert self.child
         try:
             open_still = self.child.feed()
+            while (found := self.child.take()) is not None:
+                self._take(*found)
         except BlockingIOError:
             raise
         except OSError:
-            open_still = False
-        while (found := self.child.take()) is not None:
-            self._take(*found)
+            return False
+        except (ValueError, TypeError) as error:
+            self.failure = {"error": f"invalid data from the container's first process: {error}", "exit_code": 125}
+            calls.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            return False
         return open_still
 
     def _take(self, message: Message, descriptors: list[int]) -> None:
-        if message["event"] == "sockets":
+        """Raises ValueError or TypeError for what the process never sends."""
+        event = message.get("event")
+        if event == "sockets" and len(descriptors) in (0, 2) and not self.dns:
             self.dns = descriptors
             self.life.settle()
-        elif message["event"] == "terminal":
+        elif event == "terminal" and len(descriptors) == 1 and self.streams.tty and self.streams.master < 0:
             self.streams.use_terminal(descriptors[0])
             self.life.settle()
-        elif message["event"] == "ready":
+        elif descriptors:
+            for fd in descriptors:
+                os.close(fd)
+            raise ValueError("a report with unexpected descriptors")
+        elif event == "ready":
             self._ready()
-        elif message["event"] == "failed":
-            self.failure = {"error": message["error"], "exit_code": message["exit_code"]}
+        elif event == "failed":
+            self.failure = {"error": str(message.get("error")), "exit_code": int(message.get("exit_code", 125))}
 
     def _ready(self) -> None:
         """Record the rest of a script. If it cannot continue, or only a fork can, the process is ended."""

@@ -10,7 +10,7 @@ from engine.errors import EngineError
 from engine.keeper import forking
 from engine.keeper.child import setup
 from engine.keeper.container import Container
-from engine.keeper.protocol import Channel
+from engine.keeper.protocol import Channel, Message
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
@@ -29,29 +29,39 @@ class Execution:
         descriptors: Sequence[int],
         answer: Callable[[Mapping[str, object], tuple[int, ...]], None],
         ended: Callable[[int], None],
+        *,
+        tty: bool,
     ) -> None:
         self.child, self.pid, self.ended = child, pid, ended
         self._descriptors = list(descriptors)
         self._answer = answer
         self._failure: Failure | None = None
+        self._lacks_terminal = tty
         self.answered = False
 
     def read(self) -> bool:
         """Read a report of the child about its start; False at the end of the stream: the program was executed, or
-        never will be."""
+        never will be. Invalid data, from a process that traces the child, counts as the end."""
         try:
             open_still = self.child.feed()
+            while (found := self.child.take()) is not None:
+                self._take(*found)
         except BlockingIOError:
             return True
-        except OSError:
-            open_still = False
-        while (found := self.child.take()) is not None:
-            message, descriptors = found
-            if message["event"] == "terminal":
-                self._descriptors += descriptors
-            elif message["event"] == "failed":
-                self._failure = {"error": message["error"], "exit_code": message["exit_code"]}
+        except (OSError, ValueError, TypeError):
+            return False
         return open_still
+
+    def _take(self, message: Message, descriptors: list[int]) -> None:
+        """Raises ValueError or TypeError for what the child never sends."""
+        self._descriptors += descriptors
+        terminal = message.get("event") == "terminal"
+        if len(descriptors) != (1 if terminal and self._lacks_terminal else 0):
+            raise ValueError("a report with unexpected descriptors")
+        if terminal:
+            self._lacks_terminal = False
+        elif message.get("event") == "failed":
+            self._failure = {"error": str(message.get("error")), "exit_code": int(message.get("exit_code", 125))}
 
     def settle(self) -> None:
         """Answer the request; the answer carries a pidfd, and the terminal's master or our ends of the pipes."""
@@ -59,6 +69,8 @@ class Execution:
             return
         self.answered = True
         self.child.close()
+        if self._lacks_terminal and self._failure is None:
+            self._failure = {"error": "the process ended before it had a terminal", "exit_code": 125}
         self._answer(self._failure or {"pid": self.pid}, () if self._failure else tuple(self._descriptors))
         for fd in self._descriptors:
             os.close(fd)
@@ -77,8 +89,8 @@ def fork(
     ours, theirs = setup.channel_pair()
     ends, others = _pipes(streams)
 
-    def child(reporting: int) -> None:
-        setup.join_and_run(container.bundle, message, container.pidfd, theirs, reporting, ends)
+    def child(report: Callable[[int], None]) -> None:
+        setup.join_and_run(container.bundle, message, container.pidfd, theirs, report, ends)
 
     try:
         pid, pidfd = forking.spawn_via_helper(child, ours, theirs)
@@ -92,7 +104,7 @@ def fork(
             os.close(fd)
         theirs.close()
     ours.sock.setblocking(False)
-    return Execution(ours, pid, (pidfd, *others), answer, ended)
+    return Execution(ours, pid, (pidfd, *others), answer, ended, tty=bool(message["tty"]))
 
 
 def _are_streams(streams: Any) -> bool:

@@ -12,6 +12,8 @@ from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.keeper.bundle import Bundle
 
 
@@ -76,9 +78,9 @@ def _clone(kinds: dict[str, str]) -> tuple[int, int]:
 def _enter(bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
     """Fork a process that enters the user namespace and leaves us the container's as our child."""
 
-    def child(reporting: int) -> None:
+    def child(report: Callable[[int], None]) -> None:
         _use(ends)
-        setup.enter(bundle, theirs, reporting, pipes.numbers(ends))
+        setup.enter(bundle, theirs, report, pipes.numbers(ends))
 
     return forking.spawn_via_helper(child, ours, theirs)
 

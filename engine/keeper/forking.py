@@ -4,42 +4,51 @@
                        └──clone(CLONE_PARENT)──▶ the keeper's child, in them from its first moment
 
 The helper, which still has the host's root directory and the keeper's descriptors, is invisible in the container. The
-keeper itself never enters the namespaces, because an ordinary user's keeper could not return.
+keeper itself never enters the namespaces, because an ordinary user's keeper could not return. The helper reports the
+new process's pid in shared memory that the new process does not have: whoever traces that process in the container
+could write another pid to a pipe.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
 from collections.abc import Callable
 
-from engine.errors import StartFailed
+from engine.errors import OperationFailed, StartFailed
 from engine.keeper import early_exit
 from engine.keeper.child.setup import no_return
 from engine.keeper.protocol import Channel
 from engine.kernel import calls
 
+_PID = struct.Struct("=i")
 
-def spawn_via_helper(child: Callable[[int], None], ours: Channel, theirs: Channel) -> tuple[int, int]:
-    """Fork a helper that runs `child`, which never returns, and writes the pid of the new process to its argument.
-    Returns that pid and a pidfd. Raises StartFailed with the helper's report on `theirs` if there is no process.
+
+def spawn_via_helper(child: Callable[[Callable[[int], None]], None], ours: Channel, theirs: Channel) -> tuple[int, int]:
+    """Fork a helper that runs `child`, which never returns, and calls its argument with the pid of the new process.
+    Returns that pid and a pidfd. Raises StartFailed with the helper's report on `theirs` if there is no process,
+    OperationFailed if there is no memory.
     """
-    report, reporting = os.pipe2(os.O_CLOEXEC)
+    try:
+        shared = mmap.mmap(-1, mmap.PAGESIZE)
+    except OSError as error:
+        raise OperationFailed.of("map", "memory for the helper's report", error) from error
     since = early_exit.mark()
     helper, helper_fd = calls.clone(0)
     if helper == 0:
         with no_return():
             ours.close()
-            os.close(report)
-            child(reporting)
-    os.close(reporting)
+            shared.madvise(mmap.MADV_DONTFORK)
+            child(lambda pid: _PID.pack_into(shared, 0, pid))
     os.close(helper_fd)
-    pid = os.read(report, 16)
-    os.close(report)
     _, status = os.waitpid(helper, 0)
+    (pid,) = _PID.unpack_from(shared)
+    shared.close()
     if not pid:
         theirs.close()
         found = ours.receive()
         if found is None:
             raise StartFailed(early_exit.ended_early(status, since))
         raise StartFailed(found[0]["error"], exit_code=found[0].get("exit_code", 125))
-    return int(pid), calls.pidfd_open(int(pid))
+    return pid, calls.pidfd_open(pid)

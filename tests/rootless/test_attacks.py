@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.rootless.as_user import UID
-from tests.security import every_way
+from tests.security import entering, every_way
 
 STRANGER = """
 import json, os, signal, socket, sys
@@ -44,6 +44,13 @@ def test_nothing_is_open_to_attacks(user):
     found = every_way.found(user)
     assert {way for way, lines in found.items() if lines[:7] != every_way.CONFINED} == set(), found
     assert {line: way for way, lines in found.items() for line in lines[7:]} == {}
+
+
+def test_nothing_is_seen_of_an_entering_process(user):
+    user.write(**entering.files())
+    seen, found = entering.found(user)
+    assert seen > 3
+    assert found == []
 
 
 def test_another_user_reaches_nothing(user):

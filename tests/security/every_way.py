@@ -5,6 +5,7 @@ import json
 import re
 
 ATTACK = r"""
+until mkdir /tmp/.attack 2> /dev/null; do sleep 0.05; done
 grep -E '^(Cap...|NoNewPrivs|Seccomp):' /proc/self/status
 for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sysrq-trigger /sys/kernel/uevent_helper \
          /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups /proc/self/timens_offsets /proc/1/uid_map \
@@ -22,15 +23,16 @@ mount -o remount,rw /sys 2> /dev/null && echo remounted
 mknod /tmp/disk b 1 0 2> /dev/null && head -c 1 /tmp/disk > /dev/null 2>&1 && echo "read a disk"
 echo -1000 2> /dev/null > /proc/self/oom_score_adj && echo "is never killed"
 for f in /proc/[0-9]*/fd/*
-do case $(readlink $f) in
+do target=$(readlink $f); case $target in
 pipe:* | /dev/null | /dev/pts/* | /dev/tty | /proc/[0-9]*/fd | /attack | /tmp/* | /bin/* | "") ;;
-*) echo "open $(readlink $f)"; esac; done
+*) echo "open $target in $f of $(tr '\0' ' ' 2> /dev/null < ${f%/fd/*}/cmdline)"; esac; done
 for f in /proc/[0-9]*/cwd /proc/[0-9]*/root
 do case $(readlink $f) in / | "") ;; *) echo "leads to $(readlink $f)"; esac; done
 tail -n +2 /proc/net/unix
-true
+rmdir /tmp/.attack
 """
-"""Each reports on separate lines what it must not be able to do; capabilities and filters come first."""
+"""Each reports on separate lines what it must not be able to do; capabilities and filters come first. One attacks at a
+time, because it opens files that another would report."""
 
 CONFINED = [
     *("CapInh: 0", "CapPrm: a80425fb", "CapEff: a80425fb", "CapBnd: a80425fb", "CapAmb: 0"),

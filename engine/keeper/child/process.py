@@ -67,6 +67,7 @@ def renounce(kernel: Kernel, settings: Process, user: Identity, pipes: Sequence[
     kernel.setgroups(user.groups)
     kernel.setresgid(user.gid, user.gid, user.gid)
     kernel.setresuid(user.uid, user.uid, user.uid)
+    kernel.prctl(flags.PR_SET_DUMPABLE, 0)  # new ids set it to the sysctl fs.suid_dumpable
     privileges.restrict(kernel, settings, user)
 
 

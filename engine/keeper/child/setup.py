@@ -15,7 +15,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.errors import OperationFailed
 from engine.keeper.child import (
@@ -31,7 +31,7 @@ from engine.keeper.child import (
 from engine.keeper.child.direct import Direct
 from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
-from engine.kernel import calls, flags, userns
+from engine.kernel import calls, flags, own_words, userns
 
 _SYS_PTRACE = 19
 _PATIENCE = 10.0
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 def run(bundle: Bundle, channel: Channel, pipes: Sequence[int]) -> NoReturn:
     """Become the container's first process, in new namespaces. Failures are reported to the keeper."""
     try:
+        own_words.erase()
         kernel, progress = Direct(channel), Progress(bundle, pipes, channel.fileno())
         steps.carry_out((*steps.BEGIN, *steps.PREPARE, *steps.ENTER), kernel, progress)
         _finish(kernel, progress, channel)
@@ -55,9 +56,10 @@ def run(bundle: Bundle, channel: Channel, pipes: Sequence[int]) -> NoReturn:
         _failed(channel, error, 125)
 
 
-def enter(bundle: Bundle, channel: Channel, report: int, pipes: Sequence[int]) -> NoReturn:
-    """The same in a user namespace. Writes the pid, as the keeper sees it, to `report`."""
+def enter(bundle: Bundle, channel: Channel, report: Callable[[int], None], pipes: Sequence[int]) -> NoReturn:
+    """The same in a user namespace. Calls `report` with the pid, as the keeper sees it."""
     try:
+        own_words.erase()
         kernel, progress = Direct(channel), Progress(bundle, pipes, channel.fileno())
         kinds = bundle["namespaces"]
         steps.hide(kernel, progress)
@@ -73,9 +75,8 @@ def enter(bundle: Bundle, channel: Channel, report: int, pipes: Sequence[int]) -
         userns.enter(ids.namespace)
         pid, _ = calls.clone(namespaces.bits(kinds) | flags.CLONE_PARENT)
         if pid:
-            os.write(report, str(pid).encode())
+            report(pid)
             os._exit(0)
-        os.close(report)
         steps.hide(kernel, progress)
         steps.carry_out((*steps.JOIN, *steps.ENTER), kernel, progress)
         _finish(kernel, progress, channel)
@@ -104,9 +105,14 @@ def no_return() -> Iterator[None]:
 
 
 def join_and_run(
-    bundle: Bundle, request: Exec, pidfd: int, channel: Channel, report: int, streams: Mapping[int, int]
+    bundle: Bundle,
+    request: Exec,
+    pidfd: int,
+    channel: Channel,
+    report: Callable[[int], None],
+    streams: Mapping[int, int],
 ) -> NoReturn:
-    """Run a further process (exec). Writes its pid, as the keeper sees it, to `report`. `streams` are its pipes by
+    """Run a further process (exec). Calls `report` with its pid, as the keeper sees it. `streams` are its pipes by
     number.
 
     The process is created after joining everything else. So in the container's pid namespace, where others can inspect
@@ -114,6 +120,7 @@ def join_and_run(
     the program.
     """
     try:
+        own_words.erase()  # anyone may read the command line, which names paths of the host
         kernel, progress = Direct(channel), Progress(bundle, tuple(streams), channel.fileno())
         steps.hide(kernel, progress)
         settings: Process = {**bundle["process"], **request["process"]}
@@ -122,7 +129,7 @@ def join_and_run(
         privileges.preload(bundle["process"]["seccomp"])
         for number, fd in streams.items():
             os.dup2(fd, number)
-        process.keep_descriptors(kernel, pidfd, progress.channel, report)
+        process.keep_descriptors(kernel, pidfd, progress.channel)
         namespaces.enter_cgroups(kernel, progress)
         kernel_settings.limit(settings, 0)
         _join(kernel, progress, pidfd)
@@ -137,9 +144,8 @@ def join_and_run(
         steps.hide(kernel, progress)
         pid = calls.fork_sibling()
         if pid:
-            os.write(report, str(pid).encode())
+            report(pid)
             os._exit(0)
-        os.close(report)
         os.setsid()
         if request.get("tty"):
             master = terminal.open_pair(*request["process"].get("console_size", ()))

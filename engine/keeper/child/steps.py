@@ -66,8 +66,8 @@ def only_directly(bundle: Bundle) -> str:
 
 
 def hide(kernel: Kernel, progress: Progress) -> None:
-    """Prevent processes in the container from tracing us, reading our memory, or opening our binary via /proc/<pid>/exe
-    (CVE-2019-5736)."""
+    """Prevent processes in the container from tracing us, reading our memory, or opening our descriptors and our binary
+    via /proc/<pid> (CVE-2019-5736)."""
     del progress
     kernel.prctl(flags.PR_SET_DUMPABLE, 0)
 
