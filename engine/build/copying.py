@@ -55,8 +55,8 @@ class Target:
             self._entry(source, match.items[0], self._place(match.name.rpartition("/")[2]))
 
     def write(self, name: str, content: bytes, mode: int) -> None:
-        """Write a file with generated content: a here-document."""
-        self._file(self._place(name), mode, lambda fd: write_all(fd, content), None)
+        """Write a file with generated content: a here-document. Its name cannot leave the destination."""
+        self._file(self._place(os.path.normpath(f"/{name}").lstrip("/")), mode, lambda fd: write_all(fd, content), None)
 
     def adopt(self, name: str, source: int, mode: int, mtime: float) -> None:
         """Write a file from the open descriptor `source`, such as a download."""
