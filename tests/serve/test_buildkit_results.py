@@ -155,9 +155,58 @@ def test_a_result_without_files(api):
         assert archive.getnames() == []
 
 
-def test_an_exporter_that_is_not_there_is_refused_by_name(api):
-    with pytest.raises(AssertionError, match="exporter 'oci' is not supported here: only image, local and tar are"):
-        asked(api, Receiver(b"FROM scratch\n"), {}, ("oci", {}))
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("containerd", {}, "exporter 'containerd' is not supported here"),
+        ("oci", {"tar": "false"}, "tar=false is not supported here for the exporter oci"),
+        ("oci", {"compression": "estargz"}, "unsupported compression 'estargz': uncompressed, gzip, zstd"),
+        ("image", {"push": "true"}, "tag is needed when pushing to registry"),
+        ("image", {"push-by-digest": "true"}, "push-by-digest is not supported here: push the image by a tag"),
+    ],
+)
+def test_an_exporter_that_is_not_there_is_refused_by_name(api, kind, options, message):
+    with pytest.raises(AssertionError, match=message):
+        asked(api, Receiver(b"FROM scratch\n"), {}, (kind, options))
+
+
+def test_archives_of_an_image_for_several_platforms(api):
+    client = Receiver(b"FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY a /\n", a=b"a")
+    options = {"name": "docker.io/made/both:1", "annotation-index.k": "v", "compression": "gzip"}
+    asked(api, client, {"platform": "linux/amd64,linux/arm64"}, ("moby", {}), ("oci", options))
+    with tarfile.open(fileobj=io.BytesIO(client.results["1"])) as archive:
+
+        def blob(descriptor):
+            return json.load(archive.extractfile("blobs/" + descriptor["digest"].replace(":", "/")))
+
+        (named,) = json.load(archive.extractfile("index.json"))["manifests"]
+        assert named["annotations"]["io.containerd.image.name"] == "docker.io/made/both:1"
+        index = blob(named)
+    assert index["annotations"] == {"k": "v"}
+    assert [one["platform"]["architecture"] for one in index["manifests"]] == ["amd64", "arm64"]
+
+
+def test_files_of_an_image_for_several_platforms_are_refused(api):
+    with pytest.raises(AssertionError, match="exporter 'tar' is not supported here for several platforms"):
+        asked(api, Receiver(b"FROM scratch\nLABEL a=b\n"), {"platform": "linux/amd64,linux/arm64"}, ("tar", {}))
+
+
+def test_an_archive_for_docker_with_attestations(api):
+    client = Receiver(b"FROM scratch\nCOPY a /\n", a=b"a")
+    exporter = ("docker", {"name": "docker.io/made/old:1"})
+    asked(api, client, {"attest:provenance": "type=provenance,mode=min"}, ("moby", {}), exporter)
+    with tarfile.open(fileobj=io.BytesIO(client.results["1"])) as archive:
+        (one,) = json.load(archive.extractfile("manifest.json"))
+        (named,) = json.load(archive.extractfile("index.json"))["manifests"]
+        kinds = json.load(archive.extractfile("blobs/" + named["digest"].replace(":", "/")))["manifests"]
+    assert one["RepoTags"] == ["made/old:1"]
+    assert kinds[1]["annotations"]["vnd.docker.reference.type"] == "attestation-manifest"
+
+
+def test_a_cache_of_the_client_is_refused_by_name(api):
+    imports = json.dumps([{"Type": "local", "Attrs": {"src": "/c"}}])
+    with pytest.raises(AssertionError, match="caches of type=local are not supported here: use registry or inline"):
+        asked(api, Receiver(b"FROM scratch\n"), {"cache-imports": imports}, ("moby", {"name": "made/c"}))
 
 
 def test_a_check(api):

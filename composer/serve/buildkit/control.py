@@ -41,7 +41,11 @@ FRONTEND_CAPS = (
 )  # fmt: skip
 LLB_CAPS = ("source.git", "source.git.fullurl", "source.http",
             "source.local", "source.local.unique", "source.local.sessionid", "source.local.followpaths",
-            "source.local.excludepatterns", "source.image", "meta.ignorecache", "meta.description")  # fmt: skip
+            "source.local.excludepatterns", "source.image", "meta.ignorecache", "meta.description",
+            "exporter.image.attestations")  # fmt: skip
+_LABEL = "org.mobyproject.buildkit.worker."
+"""Labels of a worker. By `snapshotter`, buildx recognises an engine that has the exporters oci and docker, exports caches,
+and builds for several platforms."""
 PATIENCE = 20.0
 """Seconds that other calls of a build wait for its Control.Solve."""
 
@@ -104,7 +108,7 @@ def _worker() -> bytes:
         (1, "composer"),
         (3, system),
         (5, wire.message((1, "composer"), (2, VERSION))),
-    ) + wire.mapping(2, {"org.mobyproject.buildkit.worker.hostname": platform.node()})
+    ) + wire.mapping(2, {f"{_LABEL}hostname": platform.node(), f"{_LABEL}snapshotter": "overlayfs"})
 
 
 async def _workers(server: Server, call: Call, asked: wire.Fields) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import csv
 import functools
+import io
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,8 +18,10 @@ from anyio import to_thread
 from msgspec import json, structs
 
 from composer.serve.buildkit import session, wire
+from composer.serve.buildkit.caches import cache_exports, cache_imports
 from composer.serve.buildkit.contexts import Brought, Contexts, mount_options
 from composer.serve.buildkit.definition import Source
+from composer.serve.buildkit.exporters import Exporter, exporters_of
 from composer.serve.buildkit.forward import agent, offered
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
 from composer.serve.buildkit.send import send
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
     from engine.spec.credentials import Credentials
     from engine.spec.image import ImageRecord
 
-_IMAGE_EXPORTERS = ("moby", "image", "docker")
 _SSH = re.compile(r"--mount=(\S*type=ssh\S*)")
 
 
@@ -47,45 +50,37 @@ class Build:
     """One build, from its client's Solve to its Return. `exported` is the answer's description of the image."""
 
     def __init__(
-        self, ref: str, session_id: str, tags: Sequence[str], results: Mapping[int, bool], pushed: Sequence[str] = ()
+        self,
+        ref: str,
+        session_id: str,
+        exporters: Sequence[Exporter],
+        cache_to: Sequence[str] = (),
+        entitlements: Sequence[str] = (),
     ) -> None:
-        self.ref, self.session_id, self.tags = ref, session_id, tuple(tags)
-        self.pushed = tuple(pushed)
-        """The tags that are pushed after the build."""
-        self.results = results
-        """Results to send to the client: number of the exporter → whether as an archive."""
-        only_sent = bool(results) and not tags
-        self.progress = Progress(ref, ("tar" if any(results.values()) else "local") if only_sent else "")
+        self.ref, self.session_id = ref, session_id
+        self.cache_to, self.entitlements = tuple(cache_to), tuple(entitlements)
+        self.tags = tuple(name for one in exporters if one.stores for name in one.names)
+        self.pushed = tuple((name, one.compression) for one in exporters if one.pushes for name in one.names)
+        """The tags that are pushed after the build, and the compression of new layers."""
+        self.sent = [one for one in exporters if not one.stores]
+        """Results to send to the client."""
+        self.annotations = tuple(pair for one in exporters for pair in one.annotations)
+        only_sent = bool(self.sent) and not self.tags
+        self.progress = Progress(ref, self.sent[0].kind if only_sent else "")
         self.returned = anyio.Event()
         self.error = ""
         self.exported: dict[str, str] = {}
 
     @classmethod
     def of(cls, asked: wire.Fields) -> Build:
-        """The build of a SolveRequest. Raises Failed for an unsupported exporter."""
-        exporters = [
-            (wire.text(one, 1), wire.strings(one, 2)) for one in (wire.fields(data) for data in wire.blocks(asked, 13))
-        ]
-        if not exporters and (name := wire.text(asked, 3)):
-            exporters = [(name, wire.strings(asked, 4))]
-        tags: list[str] = []
-        pushed: list[str] = []
-        results: dict[int, bool] = {}
-        for number, (name, attributes) in enumerate(exporters):
-            if name in ("local", "tar"):
-                results[number] = name == "tar"
-                continue
-            if name not in _IMAGE_EXPORTERS:
-                raise Failed(UNIMPLEMENTED, f"exporter {name!r} is not supported here: only image, local and tar are")
-            if attributes.get("push-by-digest") == "true":
-                raise Failed(UNIMPLEMENTED, "push-by-digest is not supported here: push the image by a tag")
-            names = [tag for tag in attributes.get("name", "").split(",") if tag]
-            tags += names
-            if attributes.get("push") == "true":
-                if not names:
-                    raise Failed(INVALID, "tag is needed when pushing to registry")
-                pushed += names
-        return cls(wire.text(asked, 1), wire.text(asked, 5), tags, results, pushed)
+        """The build of a SolveRequest. Raises Failed for unsupported exporters and caches."""
+        return cls(
+            wire.text(asked, 1),
+            wire.text(asked, 5),
+            exporters_of(asked),
+            cache_exports(asked),
+            [name.decode("utf-8", "replace") for name in wire.blocks(asked, 9)],
+        )
 
 
 SUBREQUESTS = ("frontend.lint", "frontend.outline", "frontend.targets")
@@ -161,20 +156,21 @@ async def solve(
             name = options.get("filename") or "Dockerfile"
             async with _agents(peer, spec, folder) as sockets:
                 record = await _run(server, build, structs.replace(spec, ssh=sockets), name, peer)
-            for number, archive in build.results.items():
-                write = functools.partial(server.open_engine().export_image, record.id)
-                await send(peer, number, write, folder, archive=archive)
+            for exporter in build.sent:
+                write = functools.partial(exporter.write, server.open_engine(), record)
+                await send(peer, exporter.number, write, folder, archive=not exporter.sends_files)
             build.progress.exported(record.id, build.tags)
-            for tag in build.pushed:
-                await _push(server, build, tag, peer)
-            if build.results and not record.tags:
+            for tag, compression in build.pushed:
+                await _push(server, build, tag, compression, peer)
+            if build.sent and not record.tags:
                 # The layers stay in the build cache; the client did not request an image.
-                await to_thread.run_sync(lambda: server.open_engine().prune_images((record.id,)))
+                gone = (record.id, *record.others.values())
+                await to_thread.run_sync(lambda: server.open_engine().prune_images(gone))
     except OSError as error:
         raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
-    if build.tags or not build.results:
+    if build.tags or not build.sent:
         server.journal.built(record, map(familiar, build.tags))
-    if build.results and not build.tags:
+    if not build.tags and all(one.kind in ("local", "tar") for one in build.sent) and build.sent:
         return record.id
     build.exported = {"containerimage.digest": record.id, "containerimage.config.digest": record.id}
     if build.tags:
@@ -230,12 +226,13 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: P
         raise Failed(UNKNOWN, _words(error, spec.dockerfile)) from None
 
 
-async def _push(server: Server, build: Build, tag: str, peer: Peer) -> None:
+async def _push(server: Server, build: Build, tag: str, compression: str, peer: Peer) -> None:
     """Push a tag of the image, with the client's credentials. Raises Failed."""
     try:
         given = await session.credentials(peer, parse(tag).registry)
         with build.progress.vertex(f"pushing {tag}"):
-            await to_thread.run_sync(lambda: server.open_engine().push(tag, given=given), limiter=server.threads)
+            push = functools.partial(server.open_engine().push, tag, given=given, compression=compression)
+            await to_thread.run_sync(push, limiter=server.threads)
     except EngineError as error:
         raise Failed(UNKNOWN, f"failed to push {tag}: {error.message}") from None
     server.journal.add("image", "push", familiar(tag), {"name": familiar_path(familiar(tag))})
@@ -271,6 +268,12 @@ def _spec(options: Mapping[str, str], build: Build, brought: Brought) -> BuildSp
             labels=those("label:"),
             platforms=tuple(one for one in options.get("platform", "").split(",") if one),
             additional_contexts=brought.contexts,
+            cache_from=cache_imports(options),
+            cache_to=build.cache_to,
+            annotations=build.annotations,
+            provenance=_attestation(options, "provenance"),
+            sbom=_attestation(options, "sbom"),
+            entitlements=build.entitlements,
             no_cache="no-cache" in options and not without_cache,
             no_cache_filter=tuple(without_cache),
             pull=options.get("image-resolve-mode") == "pull",
@@ -285,6 +288,19 @@ def _spec(options: Mapping[str, str], build: Build, brought: Brought) -> BuildSp
         )
     except ValueError as error:
         raise Failed(INVALID, f"invalid option: {error}") from None
+
+
+def _attestation(options: Mapping[str, str], kind: str) -> str:
+    """The options of an attestation that the user requested. Without a request, buildx asks for a provenance that is
+    `inline-only`: that is in the record of the build."""
+    if (text := options.get(f"attest:{kind}")) is None:
+        return ""
+    words = [word for word in next(csv.reader([text]), []) if word != f"type={kind}"]
+    if "inline-only=true" in words:
+        return ""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(words)
+    return line.getvalue() if words else "true"
 
 
 def _shown(options: Mapping[str, str], brought: Brought) -> dict[str, str]:

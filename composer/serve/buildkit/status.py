@@ -16,6 +16,14 @@ from engine.image.reference import DEFAULT_TAG, Reference, parse
 
 _BASE = re.compile(r"(\[[^]]*\] FROM )(?:--\S+ )*(\S+)(?: AS (\S+))?", re.IGNORECASE)
 _EXPORT = "[internal] exporting to image"
+_TARGETS = {
+    "": "image",
+    "local": "client directory",
+    "tar": "client tarball",
+    "oci": "oci image format",
+    "docker": "docker image format",
+}
+"""Where a build exports, in BuildKit's words, by the exporter that sends its result to the client."""
 
 
 def stamp(seconds: float) -> bytes:
@@ -25,7 +33,7 @@ def stamp(seconds: float) -> bytes:
 
 class Progress:
     """The events of one build, kept for clients that request its status, possibly late. `sends`: the exporter that
-    sends the result to the client, local or tar, if it is only sent."""
+    sends the result to the client, if it is only sent."""
 
     def __init__(self, ref: str, sends: str = "") -> None:
         self._ref, self.sends = ref, sends
@@ -125,7 +133,8 @@ class Progress:
         begun."""
         key = self._target
         if self.sends:
-            self._part(key, "copying files", began=self._started.get(key))
+            archive = self.sends in ("oci", "docker")
+            self._part(key, "sending tarball" if archive else "copying files", began=self._started.get(key))
         else:
             self._part(key, "exporting layers", began=self._started.get(key))
             self._part(key, f"writing image {image}")
@@ -135,9 +144,7 @@ class Progress:
 
     @property
     def _target(self) -> str:
-        return {"": "exporting to image", "tar": "exporting to client tarball"}.get(
-            self.sends, "exporting to client directory"
-        )
+        return f"exporting to {_TARGETS[self.sends]}"
 
     @contextmanager
     def vertex(self, name: str) -> Iterator[None]:
