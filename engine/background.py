@@ -23,6 +23,7 @@ class Background:
     exits, so that no one has to reap it. Raises OSError."""
 
     def __init__(self, log: str, start: Callable[[Descriptors], int]) -> None:
+        self._log = log
         self._ready, done = socket.socketpair()
         opened = [done.detach()]
         try:
@@ -47,6 +48,21 @@ class Background:
             os.waitpid(self._pid, 0)
             self._pid = 0
         return bool(alive)
+
+    def last_words(self) -> str:
+        """Why it failed: the file system where it can write nothing, not even its log, else the last line of its log."""
+        from engine import disk_reserve
+        from engine.errors import unwritable
+
+        folder = os.path.dirname(self._log)
+        if number := disk_reserve.refusal(folder):
+            return unwritable(folder, number)
+        try:
+            with open(self._log, encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            return ""
+        return next((f"Its last line: {line}" for line in reversed(lines) if line.strip()), "")
 
     def close(self) -> None:
         """Declare that we will not connect."""

@@ -61,8 +61,12 @@ def claim(path: str, version: str = "") -> int | None:
     while True:
         lock = _locked(lock_of(path))
         if lock is not None:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, version.encode(), 0)
+            try:
+                # In this order, because a full file system would not give back the space that ftruncate releases.
+                os.ftruncate(lock, os.pwrite(lock, version.encode(), 0))
+            except OSError:
+                os.close(lock)
+                raise
             return lock
         try:
             connect(path).close()

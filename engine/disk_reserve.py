@@ -57,8 +57,10 @@ def _end_transaction(folder: str) -> None:
 
 def afford_start(state: str) -> bool:
     """Whether there is room to start a container. Missing space comes from the upper half of the reserve; the lower
-    half is for stopping and removing."""
+    half is for stopping and removing. The reserve holds no inodes."""
     try:
+        if not _has_inode(state):
+            return False
         while _free(state) < _SCARCE:
             if os.stat(f"{state}/reserve").st_size <= _SIZE // 2 or not give(state):
                 return False
@@ -73,6 +75,12 @@ def is_scarce(state: str) -> bool:
         return _free(state) < _SCARCE or refusal(state) in (errno.ENOSPC, errno.EDQUOT)
     except OSError:
         return False
+
+
+def _has_inode(folder: str) -> bool:
+    """Whether a file can be created there, as far as the file system tells; btrfs does not count inodes."""
+    found = os.statvfs(folder)
+    return found.f_favail > 0 or not found.f_files
 
 
 def refusal(folder: str) -> int:

@@ -11,6 +11,7 @@ EngineError                 everything below; `str(e)` is one or more lines for 
 ├── PoolExhausted           no free address or subnet is left, or the asked subnet overlaps another
 ├── StartFailed             the container's process could not be started (exit code 125, 126 or 127)
 ├── KeeperLost              the group's keeper does not answer
+│   └── KeeperAbsent        it was killed, and the next one does not serve the container yet
 ├── OtherVersion            a process of ours that was started before an upgrade speaks another version of its protocol
 ├── ImageError              a reference, manifest, layer or blob is unusable
 │   ├── BadReference
@@ -54,7 +55,7 @@ class OperationFailed(EngineError):
     def __init__(self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "") -> None:
         name = _errno.errorcode.get(errno, str(errno)) if errno else ""
         tail = ": ".join(part for part in (name, detail) if part)
-        if errno in (_errno.ENOSPC, _errno.EDQUOT, _errno.EROFS) and (disc := _disc(subject, errno)):
+        if errno in (_errno.ENOSPC, _errno.EDQUOT, _errno.EROFS) and (disc := unwritable(subject, errno)):
             hint = f"{disc}\n{hint}" if hint else disc
         if errno == _errno.EMFILE and not hint:
             hint = RAISE_OPEN_FILES
@@ -71,7 +72,7 @@ PLACES: list[str] = []
 """Directories to check for a full disk if an error's subject is not a path: state root and run root."""
 
 
-def _disc(subject: object, errno: int) -> str:
+def unwritable(subject: object, errno: int) -> str:
     """A sentence that names the full or read-only file system; "" if there is none."""
     for path in (*([subject] if isinstance(subject, str) and subject.startswith("/") else ()), *PLACES):
         place = path
@@ -136,6 +137,10 @@ class StartFailed(EngineError):
 
 class KeeperLost(EngineError):
     pass
+
+
+class KeeperAbsent(KeeperLost):
+    """Nothing was done, because no keeper serves the running container; a supervisor starts one and hands it over."""
 
 
 class OtherVersion(EngineError):

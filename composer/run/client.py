@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from signal import SIGCONT
 
 from composer.release import VERSION
 from composer.run.launch import Launch, SupervisorLost
 from engine import control
-from engine.errors import OperationFailed, OtherVersion
+from engine.errors import KeeperAbsent, OperationFailed, OtherVersion
 from engine.paths import Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from composer.run.early_fork import EarlyFork
     from composer.run.port import Engine
     from composer.run.protocol import Event, Request
+
+    Opened = TypeVar("Opened")
 
 ATTEMPTS = 4
 """Limit of attempts of a request if supervisors die during it."""
@@ -28,6 +33,9 @@ ATTEMPTS = 4
 PATIENCE = 2.0
 """Seconds of silence before we check whether the supervisor or the keeper is stopped (SIGSTOP); the intervals then
 grow."""
+
+KEEPER_PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between attempts to use a keeper that the supervisor is about to start."""
 
 ENDING = ("down", "stop", "kill", "rm")
 """Actions that a stopped keeper must not hold up."""
@@ -171,6 +179,21 @@ class Client:
         control.end(self._path)
         with self._connect(replace=True) as sock:
             self._until_it_serves(sock, report)
+
+    def with_keeper(self, opens: Callable[[], Opened], report: Callable[[str], None]) -> Opened:
+        """The result of `opens`, which needs a keeper of this release that serves a running container. The group's
+        supervisor replaces an older keeper when it starts, and one that was killed as soon as it notices. `report` as
+        for `renew`. Raises KeeperAbsent after several attempts, SupervisorLost, OperationFailed, and what `opens` raises."""
+        for pause in KEEPER_PAUSES:
+            try:
+                return opens()
+            except OtherVersion:
+                self.renew(report)
+            except KeeperAbsent:
+                with self.open() as sock:
+                    self._until_it_serves(sock, report)
+                time.sleep(pause)
+        return opens()
 
     def _connect(self, *, replace: bool) -> socket.socket:
         """Connect. With `replace`, first replace a supervisor of another release, which would not understand our messages.

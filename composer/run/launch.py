@@ -47,7 +47,6 @@ class Launch:
         """`fork` opens the engine in a forked child, which then expects to start containers, as `early` does, which was
         forked before. If this command has already opened the engine, the supervisor is started by its command line
         instead of a fork now."""
-        self._folder = os.path.dirname(roots.supervisor_socket(project))
         self._project = project
 
         def start(descriptors: Descriptors) -> int:
@@ -66,16 +65,17 @@ class Launch:
             return 0
 
         try:
-            self._process = Background(f"{self._folder}/supervisor.log", start)
+            folder = os.path.dirname(roots.supervisor_socket(project))
+            self._process = Background(f"{folder}/supervisor.log", start)
         except OSError as error:
             path = error.filename if isinstance(error, FileNotFoundError) else ""
             hint = f"{path} does not exist: composer needs proc at /proc, and /dev/null." if path else ""
             raise OperationFailed.of("start the supervisor of", project, error, hint=hint) from error
 
     def wait(self) -> None:
-        """Wait until it listens. Raises SupervisorLost with its last log line when it failed."""
+        """Wait until it listens. Raises SupervisorLost with the cause if it failed."""
         if not self._process.wait():
-            hint = _last_words(f"{self._folder}/supervisor.log")
+            hint = self._process.last_words()
             raise SupervisorLost(f"the supervisor of project {self._project} did not start", hint=hint)
 
     def close(self) -> None:
@@ -170,13 +170,3 @@ def _has_opened(roots: Roots) -> bool:
         except FileNotFoundError:
             pass  # the descriptor of the directory listing itself
     return False
-
-
-def _last_words(path: str) -> str:
-    """The last line of a log that is not blank."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return ""
-    return next((f"Its last line: {line}" for line in reversed(lines) if line.strip()), "")

@@ -16,6 +16,7 @@ from composer.serve.errors import failed
 
 if TYPE_CHECKING:
     from composer.plan.operations import Change
+    from composer.run.port import Process
     from composer.serve.server import Server
 
 CAUSE = "requested through the Docker API"
@@ -53,6 +54,12 @@ async def perform(
                 raise failed(failure.error, failure.message.partition("\n")[0])
             return end
     raise failed("SupervisorLost", f"the supervisor of group {group} died {ATTEMPTS} times during this request")
+
+
+async def with_keeper(server: Server, group: str, opens: Callable[[], Process]) -> Process:
+    """See `composer.run.client.Client.with_keeper`."""
+    client = Client(server.roots, group, server.environ)
+    return await to_thread.run_sync(lambda: client.with_keeper(opens, server.log), limiter=server.threads)
 
 
 class _Listener:

@@ -8,7 +8,7 @@ import sys
 from collections import deque
 
 from engine import control
-from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
+from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed, WrongState
 from engine.keeper.protocol import VERSION, Channel, Message
 from engine.paths import Roots
 
@@ -43,8 +43,8 @@ class Connection:
         return control.peer(self._channel.sock)[0]
 
     def ask(self, do: str, **fields: object) -> tuple[Message, list[int]]:
-        """Send a request and return the answer with its descriptors, which the caller owns. Raises StartFailed and
-        EngineError as the keeper reports, OperationFailed when this process may not open the descriptors, KeeperLost."""
+        """Send a request and return the answer with its descriptors, which the caller owns. Raises StartFailed, WrongState
+        and EngineError as the keeper reports, OperationFailed when this process may not open the descriptors, KeeperLost."""
         self._number += 1
         try:
             self._channel.send({"n": self._number, "do": do, **fields})
@@ -97,12 +97,14 @@ class Connection:
 
 
 def checked(message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:
-    """The answer and its descriptors, unless it reports a failure: then closes the descriptors and raises StartFailed
-    or EngineError."""
+    """The answer and its descriptors, unless it reports a failure: then closes the descriptors and raises StartFailed,
+    WrongState if the container is not alive, or EngineError."""
     if "error" not in message:
         return message, descriptors
     for fd in descriptors:
         os.close(fd)
     if "exit_code" in message:
         raise StartFailed(message["error"], exit_code=message["exit_code"])
+    if message.get("errno") == errno.ESRCH:
+        raise WrongState(message["error"])
     raise EngineError(message["error"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.errors import EngineError, StartFailed
+from engine.errors import StartFailed, WrongState
 from engine.keeper.attachments import Attachments
 from engine.keeper.container import Container
 from engine.keeper.failures import Failures
@@ -29,13 +29,13 @@ class Containers:
         self._outputs, self._shipping, self._attachments, self._failures = outputs, shipping, attachments, failures
 
     def find(self, container_id: Any) -> Container:
-        """The container. Raises EngineError if it is not alive, StartFailed if it died during creation."""
+        """The container. Raises WrongState if it is not alive, StartFailed if it died during creation."""
         try:
             return self.alive[container_id]
         except KeyError:
             if died := self.failed.get(container_id):
                 raise StartFailed(died["error"], exit_code=died.get("exit_code", 125)) from None
-            raise EngineError(f"container {str(container_id)[:12]} is not running") from None
+            raise WrongState(f"container {str(container_id)[:12]} is not running") from None
 
     def open(self, container_id: str, bundle_path: str, *, log_needed: bool = True) -> Container:
         """A container without a process, not yet listed as alive. Raises OSError if its bundle cannot be read, or its

@@ -19,20 +19,20 @@ class Launch:
 
     def __init__(self, roots: Roots, group: str) -> None:
         self._group, path = group, roots.keeper_socket(group)
-        self._folder = os.path.dirname(path)
-        make_private(self._folder)
+        folder = os.path.dirname(path)
+        make_private(folder)
         self._interpreter = -1
         try:
-            self._process = Background(f"{self._folder}/keeper.log", lambda descriptors: self._start(path, descriptors))
+            self._process = Background(f"{folder}/keeper.log", lambda descriptors: self._start(path, descriptors))
         except OSError as error:
             self._let_go()
             raise OperationFailed.of("start the keeper of", group, error) from error
 
     def wait(self) -> None:
-        """Wait until it listens. Raises KeeperLost when it failed."""
+        """Wait until it listens. Raises KeeperLost with the cause if it failed."""
         self._let_go()
         if not self._process.wait():
-            raise KeeperLost(f"the keeper of {self._group} did not start", hint=f"See {self._folder}/keeper.log.")
+            raise KeeperLost(f"the keeper of {self._group} did not start", hint=self._process.last_words())
 
     def __enter__(self) -> Launch:
         return self

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from errno import ESRCH
 
-from engine.errors import EngineError, StartFailed
+from engine.errors import EngineError, StartFailed, WrongState
 from engine.keeper import execution
 from engine.keeper.child import kernel_settings
 from engine.keeper.keeper import Keeper
@@ -41,6 +42,8 @@ class Request:
             action()
         except StartFailed as error:
             self.answer({"error": str(error), "exit_code": error.exit_code})
+        except WrongState as error:
+            self.answer({"error": str(error), "errno": ESRCH})
         except EngineError as error:
             self.answer({"error": str(error), "errno": getattr(error, "errno", 0)})
         except Exception as error:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from engine.container import state as files
-from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, WrongState
+from engine.errors import EngineError, KeeperAbsent, KeeperLost, NotFound, OperationFailed, WrongState
 from engine.keeper.connection import Connection
 from engine.kernel import calls
 from engine.paths import Roots
@@ -20,6 +20,7 @@ from engine.spec.state import Status
 
 if TYPE_CHECKING:
     import engine.keeper.bundle as keeper
+    from engine.spec.state import ContainerRecord
 
 
 def process_of(run_folder: str, spec: ExecSpec) -> keeper.ExecProcess:
@@ -45,13 +46,20 @@ def process_of(run_folder: str, spec: ExecSpec) -> keeper.ExecProcess:
     return process
 
 
-def _connect(roots: Roots, group: str, container_id: str) -> Connection:
+def _connect(roots: Roots, record: ContainerRecord) -> Connection:
     try:
-        return Connection.open(roots, group)
+        return Connection.open(roots, record.group)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise OperationFailed.of("connect to", f"container {container_id[:12]}", error) from error
-        raise WrongState(f"container {container_id[:12]} is not running") from error
+            raise OperationFailed.of("connect to", f"container {record.spec.name}", error) from error
+        raise _unserved(record) from error
+
+
+def _unserved(record: ContainerRecord) -> EngineError:
+    """Why its keeper does not serve the container: it has exited, or its keeper was killed."""
+    if record.state.status.alive and files.is_running(record.state):
+        return KeeperAbsent(f"the keeper of container {record.spec.name} was killed")
+    return WrongState(f"container {record.spec.name} is not running")
 
 
 PATIENCE = 2.0
@@ -74,12 +82,15 @@ class ExecProcess:
         if not record.state.status.can_exec:
             raise WrongState(f"container {record.spec.name} is not running")
         process = process_of(roots.running(group, container_id), spec)
-        self._keeper = _connect(roots, group, container_id)
+        self._keeper = _connect(roots, record)
         streams = [] if spec.tty else wanted(stdio)
         try:
             _, (self._pidfd, *others) = self._keeper.ask(
                 "exec", id=container_id, process=process, tty=spec.tty, privileged=spec.privileged, streams=streams
             )
+        except WrongState as error:
+            self._keeper.close()
+            raise _unserved(record) from error
         except EngineError:
             self._keeper.close()
             raise
@@ -148,10 +159,13 @@ class AttachedProcess:
             raise WrongState(f"container {record.spec.name} is not running")
         self.tty = record.spec.tty
         self._code: int | None = None
-        self._keeper = _connect(roots, group, container_id)
+        self._keeper = _connect(roots, record)
         try:
             reads = stdin and (record.spec.stdin_open or self.tty)
             _, descriptors = self._keeper.ask("attach", id=container_id, stdin=reads)
+        except WrongState as error:
+            self._keeper.close()
+            raise _unserved(record) from error
         except EngineError:
             self._keeper.close()
             raise

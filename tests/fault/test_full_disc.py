@@ -1,8 +1,9 @@
-"""A full disk does not lock the user out: stopping and removing work; other commands fail with the reason and change
-nothing."""
+"""A full disk, or one without inodes, does not lock the user out: stopping and removing work; other commands fail with
+the reason and change nothing."""
 
 import contextlib
 import io
+import itertools
 import os
 import shutil
 import subprocess
@@ -10,8 +11,12 @@ import sys
 
 import pytest
 
+from composer.run.launch import Launch as SupervisorLaunch
+from composer.run.launch import SupervisorLost
+from engine.errors import KeeperLost
 from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
+from engine.keeper.launch import Launch as KeeperLaunch
 from engine.paths import Roots
 from engine.spec.image import ImageConfig
 from engine.store import Store
@@ -30,19 +35,24 @@ volumes: {data: {}}
 """
 
 
-def fill(path):
-    """Write to a file until the disk is full."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def fill(folder):
+    """Write to a file in `folder` until the disk is full, or create files there until it has no inodes."""
     with contextlib.suppress(OSError):
-        while True:
-            os.write(fd, bytes(4096))
-    os.close(fd)
+        os.makedirs(folder, exist_ok=True)
+        for number in itertools.count() if 0 < os.statvfs(folder).f_files < 10_000 else ():
+            os.close(os.open(f"{folder}/{number}", os.O_WRONLY | os.O_CREAT))
+        fd = os.open(f"{folder}/large", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        with os.fdopen(fd, "ab", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
 
 
 def mounted(kind, place, image):
-    """Mount a small disk: a tmpfs, or btrfs, which needs space even to overwrite and to shorten files."""
-    if kind == "tmpfs":
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", place], check=True)
+    """Mount a small disk: a tmpfs, which may have few inodes, or btrfs, which needs space even to overwrite and to
+    shorten files."""
+    if kind in ("tmpfs", "inodes"):
+        few = ",nr_inodes=2000" if kind == "inodes" else ""
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=48m,mode=700{few}", "tmpfs", place], check=True)
         return
     if not shutil.which("mkfs.btrfs"):
         pytest.skip("needs mkfs.btrfs")
@@ -52,7 +62,7 @@ def mounted(kind, place, image):
     subprocess.run(["mount", "-o", "loop", image, place], check=True)
 
 
-@pytest.fixture(params=["tmpfs", "btrfs"])
+@pytest.fixture(params=["tmpfs", "inodes", "btrfs"])
 def project(request, tmp_path, busybox_rootfs):
     """The command line with roots on a small disk, which other files fill once the project is running."""
     own = Roots(str(tmp_path / "state"), str(tmp_path / "run"))
@@ -74,7 +84,8 @@ def project(request, tmp_path, busybox_rootfs):
         assert code is None or bool(done.returncode) == bool(code), done.stderr
         assert "internal error" not in done.stderr
         if done.returncode:
-            assert f"The file system at {own.state} is full." in done.stderr or "No space left" in done.stderr, (
+            lacks = "has no inodes left" if request.param == "inodes" else "is full"
+            assert f"The file system at {own.state} {lacks}." in done.stderr or "No space left" in done.stderr, (
                 done.stderr
             )
         return done
@@ -111,7 +122,7 @@ def test_what_runs_can_be_stopped_and_removed_one_by_one(project):
 def test_everything_can_be_removed_at_once(project):
     project("down", "-v", "-t", "1")
     assert os.listdir(project.own.volumes) == os.listdir(project.own.groups) == []
-    os.unlink(f"{project.own.state}/others")
+    shutil.rmtree(f"{project.own.state}/others")
     project("up", "-d", "quiet")
     assert os.stat(f"{project.own.state}/reserve").st_size == 8 << 20
 
@@ -123,9 +134,30 @@ def test_container_that_cannot_restart_is_not_stopped(project):
     fill(f"{project.own.state}/others")
     before = project("ps", "-q", "quiet", "logger").stdout
     for words in (["restart", "-t", "0", "quiet"], ["up", "-d", "--force-recreate", "quiet", "logger"]):
-        assert f"The file system at {project.own.state} is full." in project(*words, code=1).stderr
+        assert f"The file system at {project.own.state} " in project(*words, code=1).stderr
         assert project("ps", "-q", "quiet", "logger").stdout == before
     assert "The container keeps running." in project("restart", "-t", "0", "logger", code=1).stderr
-    os.unlink(f"{project.own.state}/others")
+    shutil.rmtree(f"{project.own.state}/others")
     project("restart", "-t", "0", "quiet", "logger")
     assert project("ps", "-q", "quiet", "logger").stdout == before
+
+
+def test_a_full_run_root_is_named(tmp_path):
+    """Neither a supervisor nor a keeper can start there, nor write its reason to its log."""
+    roots = Roots(str(tmp_path / "state"), str(tmp_path / "run"))
+    os.mkdir(roots.run, 0o700)
+    mounted("tmpfs", roots.run, None)
+    try:
+        fill(f"{roots.run}/others")
+        with (
+            pytest.raises(SupervisorLost, match=f"The file system at {roots.run} is full."),
+            contextlib.closing(SupervisorLaunch(roots, "p", os.environ)) as launch,
+        ):
+            launch.wait()
+        with (
+            pytest.raises(KeeperLost, match=f"The file system at {roots.run} is full."),
+            KeeperLaunch(roots, "p") as launch,
+        ):
+            launch.wait()
+    finally:
+        subprocess.run(["umount", "-l", roots.run], check=True)

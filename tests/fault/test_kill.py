@@ -155,6 +155,17 @@ def test_output_outlives_both(composer):
     assert found == [str(number) for number in range(300)]
 
 
+@pytest.mark.parametrize("victims", [["keeper"], ["supervisor", "keeper"]])
+def test_exec_and_attach_wait_for_the_next_keeper(composer, victims):
+    reads = "{image: busybox, command: [sh, -c, 'read x; echo $$x; exit 3'], stdin_open: true}"
+    composer.write(compose=f"services: {{db: {reads}}}")
+    composer("up", "-d")
+    for words, code in (("exec", "-T", "db", "echo", "well"), 0), (("attach", "db"), 3):
+        for pid in [pid for victim in victims for pid in find(composer, victim)]:
+            os.kill(pid, signal.SIGKILL)
+        assert composer(*words, code=code, stdin="well\n").out == "well\n"
+
+
 @pytest.mark.parametrize("command", ["up", "exec"])
 def test_an_upgrade(composer, command):
     """A command that needs a supervisor and keeper replaces those of another release; containers keep running."""

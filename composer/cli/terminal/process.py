@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from composer.cli.errors import CommandError
 from composer.cli.terminal.signals import listening
 from composer.cli.terminal.tty import CHUNK, following_size, own_size, parse_keys, pump, raw
-from engine.errors import OtherVersion, StartFailed
+from engine.errors import KeeperAbsent, OtherVersion, StartFailed
 from engine.poll import write_all
 
 if TYPE_CHECKING:
@@ -69,15 +69,13 @@ def run_exec(
 
 
 def opened(context: Context, record: ContainerRecord, opens: Callable[[], Process]) -> Process:
-    """The result of `opens`. A keeper from before an upgrade is replaced first: its group's supervisor does that at its
-    start."""
+    """The result of `opens`, with a keeper of this release that serves the container."""
     try:
         return opens()
-    except OtherVersion:
+    except (OtherVersion, KeeperAbsent):
         from composer.run.client import Client
 
-        Client(context.roots, record.group, context.environ).renew(context.warn)
-        return opens()
+        return Client(context.roots, record.group, context.environ).with_keeper(opens, context.warn)
 
 
 def terminal_session(process: Process, *, stdin: int, keys: bytes, send: Callable[[int], None] | None = None) -> int:

@@ -22,6 +22,7 @@ from composer.serve.docker.streams import Pump, stream_type
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
 from composer.serve.http.websocket import WebSocket, accept
+from composer.serve.supervised import with_keeper
 from composer.view import lookup
 from composer.view.errors import Refusal
 from engine.errors import EngineError
@@ -154,8 +155,8 @@ async def _live(
     if client is not None and not await _started(server, record, raw, client):
         return
     try:
-        process = await to_thread.run_sync(
-            lambda: server.engine.attach(record.group, record.id, stdin=0 in wanted), limiter=server.threads
+        process = await with_keeper(
+            server, record.group, lambda: server.engine.attach(record.group, record.id, stdin=0 in wanted)
         )
     except EngineError:
         return  # it has already exited

@@ -24,6 +24,7 @@ from composer.serve.docker.detach import sequence
 from composer.serve.docker.streams import Pump, frames, stream_type
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
+from composer.serve.supervised import with_keeper
 from composer.view import lookup
 from composer.view.start_errors import words
 from engine.errors import EngineError, InvalidSpec, OperationFailed
@@ -197,10 +198,10 @@ def _as_output(text: str, *, tty: bool) -> bytes:
 
 
 async def _open(server: Server, made: Exec, stdio: tuple[int, int, int]) -> Process:
-    def work() -> Process:
+    def opens() -> Process:
         return server.engine.exec_process(made.group, made.container_id, made.spec, stdio=stdio)
 
-    made.process = await to_thread.run_sync(work, limiter=server.threads)
+    made.process = await with_keeper(server, made.group, opens)
     return made.process
 
 
