@@ -50,7 +50,8 @@ class Background:
         return bool(alive)
 
     def last_words(self) -> str:
-        """Why it failed: the file system where it can write nothing, not even its log, else the last line of its log."""
+        """Why it failed: the file system where it can write nothing, not even its log, else the end of its log: the
+        last line, and the one before unless it is of a traceback."""
         from engine import disk_reserve
         from engine.errors import unwritable
 
@@ -59,10 +60,11 @@ class Background:
             return unwritable(folder, number)
         try:
             with open(self._log, encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
+                lines = [line for line in file.read().splitlines() if line.strip()]
         except OSError:
             return ""
-        return next((f"Its last line: {line}" for line in reversed(lines) if line.strip()), "")
+        last = lines[-2:] if lines[-2:] and not lines[-2].startswith(" ") else lines[-1:]
+        return "\n".join(("Its last words:", *last)) if last else ""
 
     def close(self) -> None:
         """Declare that we will not connect."""

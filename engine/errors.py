@@ -45,6 +45,9 @@ class EngineError(Exception):
 RAISE_OPEN_FILES = "Raise the limit of open files: ulimit -n 1024"
 """What to do after EMFILE. A supervisor inherits the limit of the command that starts it."""
 
+RAISE_PROCESSES = "Raise the limit of processes (ulimit -u, or pids.max of our cgroup), or of memory (ulimit -v)."
+"""What to do after EAGAIN of fork(2), clone(2) or pthread_create(3)."""
+
 
 class OperationFailed(EngineError):
     """An operation on a kernel object or file failed.
@@ -55,10 +58,9 @@ class OperationFailed(EngineError):
     def __init__(self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "") -> None:
         name = _errno.errorcode.get(errno, str(errno)) if errno else ""
         tail = ": ".join(part for part in (name, detail) if part)
-        if errno in (_errno.ENOSPC, _errno.EDQUOT, _errno.EROFS) and (disc := unwritable(subject, errno)):
+        if errno in _UNWRITABLE and (disc := unwritable(subject, errno)):
             hint = f"{disc}\n{hint}" if hint else disc
-        if errno == _errno.EMFILE and not hint:
-            hint = RAISE_OPEN_FILES
+        hint = hint or _RAISE.get(errno, "")
         super().__init__(f"{operation} {subject}" + (f": {tail}" if tail else ""), hint=hint)
         self.operation, self.subject, self.errno = operation, subject, errno
 
@@ -67,6 +69,9 @@ class OperationFailed(EngineError):
         """Wrap an OSError; use as `raise OperationFailed.of(…) from error`."""
         return cls(operation, subject, error.errno or 0, detail=error.strerror or str(error), hint=hint)
 
+
+_UNWRITABLE = (_errno.ENOSPC, _errno.EDQUOT, _errno.EROFS)
+_RAISE = {_errno.EMFILE: RAISE_OPEN_FILES, _errno.EAGAIN: RAISE_PROCESSES}
 
 PLACES: list[str] = []
 """Directories to check for a full disk if an error's subject is not a path: state root and run root."""
@@ -93,6 +98,20 @@ def unwritable(subject: object, errno: int) -> str:
         if found.f_bavail * found.f_frsize < 1 << 20:
             return f"The file system at {place} is full."
     return ""
+
+
+def system_message(error: BaseException) -> str:
+    """What to tell the user about an error of the system that no operation expected: its reason and the remedy. "" for an
+    error that is not the system's."""
+    if isinstance(error, MemoryError):
+        return "no memory is left: raise the limit (ulimit -v, or of the cgroup), or stop other programs"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # (it has no errno)
+        return str(OperationFailed("start", "a thread", _errno.EAGAIN))
+    if not isinstance(error, OSError) or not error.errno:
+        return ""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    remedy = unwritable(path, error.errno) if error.errno in _UNWRITABLE else _RAISE.get(error.errno, "")
+    return f"{error.strerror} {path}".rstrip() + (f"\n{remedy}" if remedy else "")
 
 
 class InvalidSpec(EngineError):

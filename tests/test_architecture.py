@@ -78,7 +78,7 @@ MAY_IMPORT = {
     "engine.temporary_directory": ("engine.directory_lock", "engine.filetree"),
     "engine.git_environment": (),
     "engine.bounded_read": ("engine.errors",),
-    "engine.background": ("engine.control",),
+    "engine.background": ("engine.control", "engine.disk_reserve", "engine.errors"),
     "engine.poll": (),
     "engine.control": ("engine.errors", "engine.paths", "engine.poll"),
     "engine.ignore": ("engine.errors",),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from engine.errors import RAISE_OPEN_FILES
+from engine.errors import RAISE_OPEN_FILES, system_message
 
 
 class CommandError(Exception):
@@ -57,9 +57,8 @@ def describe(error: Exception) -> tuple[str, int]:
         return _NO_PLACE, 1
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return _too_many_open(error), 1
-    if isinstance(error, OSError) and error.errno:
-        where = f" {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}", 1
+    if message := system_message(error):
+        return message, 1
     return f"internal error: {type(error).__name__}: {error}\nSet COMPOSER_DEBUG=1 to see where.", 1
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
+
+from engine.errors import system_message
 
 
 def unforeseen(error: BaseException) -> str:
@@ -14,9 +15,8 @@ def unforeseen(error: BaseException) -> str:
     sys.stderr.flush()
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, OSError) and error.errno:
-        where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        return f"{error.strerror}{where}"
+    if message := system_message(error):
+        return message
     if type(error).__module__.startswith(("composer.", "engine.")):
         return str(error)
     return f"internal error in the supervisor: {type(error).__name__}: {error}"

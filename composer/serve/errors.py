@@ -6,7 +6,7 @@ import re
 
 from composer.serve.http.errors import HTTPError
 from composer.view.errors import Refusal
-from engine.errors import EngineError, RegistryError
+from engine.errors import EngineError, RegistryError, system_message
 
 STATUS = {
     "BadReference": 400,
@@ -29,6 +29,8 @@ def described_error(error: Exception) -> HTTPError:
         return failed(type(error).__name__, message)
     if isinstance(error, RecursionError):  # only a client's JSON is that deep
         return HTTPError(400, "invalid JSON: it is nested too deeply")
+    if message := system_message(error):
+        return HTTPError(500, message)
     return HTTPError(500, f"internal error: {type(error).__name__}: {error}")
 
 
