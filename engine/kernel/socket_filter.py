@@ -8,6 +8,7 @@ import struct
 from collections.abc import Sequence
 
 _SO_ATTACH_FILTER = 26
+_RETURN = 0x06
 
 
 def attach(sock: socket.socket, instructions: Sequence[tuple[int, int, int, int]]) -> None:
@@ -16,3 +17,8 @@ def attach(sock: socket.socket, instructions: Sequence[tuple[int, int, int, int]
     sock.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(instructions), ctypes.addressof(program))
     )
+
+
+def drop_all(sock: socket.socket) -> None:
+    """Have the kernel drop all packets for the socket without an answer."""
+    attach(sock, [(_RETURN, 0, 0, 0)])

@@ -1,4 +1,5 @@
-"""Published ports on the host: choose a free port, record it, and hold it with a bound socket."""
+"""Published ports on the host: choose a free port, record it, and hold it with a bound socket. Where packet rules serve the
+ports, the sockets need no descriptors (parked.py)."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import engine.rootless.client as rootless
 from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
 from engine.kernel import open_files
 from engine.net import options, preferences
+from engine.net.parked import MOST, Parked
 from engine.spec import networkoptions
 from engine.spec.container import IP_PROTOCOLS, PortBinding
 from engine.spec.network import NetworkRecord
@@ -38,16 +40,45 @@ _LOW_PORTS = (
 
 
 class Reservation:
-    """The sockets that hold one container's ports; they also serve what packet rules cannot (see relay/relay.py)."""
+    """The sockets that hold one container's ports. `sockets` also serve them (see relay/relay.py); with `by_rules`, packet
+    rules serve all protocols that they can, and the sockets of these are parked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_rules: bool = False) -> None:
+        self.by_rules = by_rules
         self.bindings: list[PortBinding] = []
         self.sockets: list[tuple[socket.socket, PortBinding]] = []
+        self._parked = Parked()
+        self._parking: list[socket.socket] = []
+        self._refused: list[socket.socket] = []
+        """Sockets that could not be parked."""
+
+    def add(self, binding: PortBinding, sockets: Sequence[socket.socket]) -> None:
+        self.bindings.append(binding)
+        if not self.parks(binding):
+            self.sockets += [(sock, binding) for sock in sockets]
+            return
+        self._parking += sockets
+        if len(self._parking) >= MOST - 1:
+            self._park()
+
+    def parks(self, port: PortBinding) -> bool:
+        return self.by_rules and port.protocol != "sctp"
+
+    def seal(self) -> None:
+        """All ports are there."""
+        self._park()
+        self._parked.seal()
+
+    def _park(self) -> None:
+        if self._parking and not self._parked.add(self._parking):
+            self._refused += self._parking
+        self._parking = []
 
     def close(self) -> None:
-        for sock, _ in self.sockets:
+        for sock in (*self._parking, *self._refused, *(sock for sock, _ in self.sockets)):
             sock.close()
-        self.sockets.clear()
+        self._parked.close()
+        self._parking, self._refused, self.sockets = [], [], []
 
 
 def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> list[PortBinding]:
@@ -69,13 +100,15 @@ def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> lis
     return found
 
 
-def reserve(store: Store, container_id: str, wanted: Iterable[PortBinding]) -> Reservation:
+def reserve(store: Store, container_id: str, wanted: Iterable[PortBinding], *, by_rules: bool = False) -> Reservation:
     """Bind all requested ports or none. Raises PortInUse with port and holder."""
-    reservation = Reservation()
+    reservation = Reservation(by_rules=by_rules)
     try:
         for port in wanted:
             _reserve_one(store, container_id, port, reservation)
-        held = {(one.host_ip or "0.0.0.0", int(one.host_port), one.protocol) for _, one in reservation.sockets}
+        reservation.seal()
+        bound = [one for one in reservation.bindings if one.host_port]
+        held = {(one.host_ip or "0.0.0.0", int(one.host_port), one.protocol) for one in bound}
         if held:
             with store.transaction() as db:
                 rows = [(*port, container_id) for port in sorted(held)]
@@ -105,7 +138,7 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
     refused: OSError | None = None
     for number in candidates:
         try:
-            sockets = _bind(port, number)
+            sockets = _bind(port, number, both=reservation.parks(port))
         except OSError as error:
             if error.errno == errno.EPROTONOSUPPORT:
                 raise Unsupported(f"this kernel has no {port.protocol.upper()}") from error
@@ -118,8 +151,7 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
         binding = PortBinding(
             container_port=port.container_port, protocol=port.protocol, host_ip=port.host_ip, host_port=str(chosen)
         )
-        reservation.sockets += [(sock, binding) for sock in sockets]
-        reservation.bindings.append(binding)
+        reservation.add(binding, sockets)
         return
     raise _in_use(store, container_id, port, refused, reservation.bindings)
 
@@ -142,9 +174,9 @@ def _where(port: PortBinding, number: int | str) -> str:
     return f"{address}:{number}/{port.protocol}"
 
 
-def _bind(port: PortBinding, number: int) -> list[socket.socket]:
-    """IPv4 and IPv6 wildcard sockets for "", one socket for an address."""
-    addresses = [port.host_ip] if port.host_ip else ["0.0.0.0", "::"]
+def _bind(port: PortBinding, number: int, *, both: bool) -> list[socket.socket]:
+    """Sockets of IPv4 and IPv6 for "", or with `both` one that takes the port for both; one socket for an address."""
+    addresses = [port.host_ip] if port.host_ip else ["::", "0.0.0.0"] if both else ["0.0.0.0", "::"]
     sockets: list[socket.socket] = []
     try:
         for address in addresses:
@@ -152,7 +184,8 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
             if not number and sockets:
                 number = sockets[0].getsockname()[1]
             try:
-                sock = _bound(socket.AF_INET6 if v6 else socket.AF_INET, *_KINDS[port.protocol], address, number)
+                family, shared = (socket.AF_INET6 if v6 else socket.AF_INET), both and not port.host_ip
+                sock = _bound(family, *_KINDS[port.protocol], address, number, shared=shared)
             except OSError as error:
                 if v6 and not port.host_ip and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue  # a kernel without IPv6
@@ -161,6 +194,8 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
             if port.protocol != "udp":
                 sock.listen(128)
             sock.setblocking(False)
+            if shared:
+                break
     except OSError:
         for sock in sockets:
             sock.close()
@@ -168,23 +203,23 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
     return sockets
 
 
-def _bound(family: int, kind: int, protocol: int, address: str, number: int) -> socket.socket:
-    """A bound socket in the host's network, which for an ordinary user is not our namespace."""
+def _bound(family: int, kind: int, protocol: int, address: str, number: int, *, shared: bool = False) -> socket.socket:
+    """A bound socket in the host's network, which for an ordinary user is not our namespace. `shared`: for IPv4 and IPv6."""
     try:
-        return _bound_now(family, kind, protocol, address, number)
+        return _bound_now(family, kind, protocol, address, number, shared)
     except OSError as error:
         if error.errno != errno.EMFILE or not open_files.raise_limit():
             raise
-    return _bound_now(family, kind, protocol, address, number)
+    return _bound_now(family, kind, protocol, address, number, shared)
 
 
-def _bound_now(family: int, kind: int, protocol: int, address: str, number: int) -> socket.socket:
+def _bound_now(family: int, kind: int, protocol: int, address: str, number: int, shared: bool) -> socket.socket:
     if rootless.here():
         return rootless.bind(family, kind, protocol, address, number)
     sock = socket.socket(family, kind, protocol)
     try:
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not shared)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, number))

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+import engine.rootless.client as rootless
 from engine.errors import EngineError, NotFound
 from engine.net import bridge, endpoint, ipam, options, ports, preferences, removal, veth
 from engine.net.endpoint import Plan
-from engine.net.firewall import backend, published_ports
+from engine.net.firewall import backend, probe, published_ports
 from engine.net.firewall.enforce import Enforcement
 from engine.net.firewall.published_ports import Port
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
-from engine.net.relay.relay import Relay
+from engine.net.relay.relay import Relay, Target
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
@@ -147,7 +148,9 @@ class Wiring:
         self._relay.stop(container_id)
         if earlier := self._reservations.pop(container_id, None):
             earlier.close()
-        reservation = self._reservations[container_id] = ports.reserve(self.store, container_id, wanted)
+        reservation = self._reservations[container_id] = ports.reserve(
+            self.store, container_id, wanted, by_rules=_by_rules()
+        )
         return reservation
 
     async def connect(self, container_id: str, pid: int, plans: Sequence[Plan]) -> None:
@@ -304,6 +307,8 @@ class Wiring:
                     self._renew(container_id, record, one)
         self._show(container_id, endpoints)
         self._publish(container_id, endpoints, bindings)
+        if inlets := [(container_id, rule) for rule in self._rules.get(container_id, []) if rule.inlet]:
+            await backend.publish(self.store.roots, inlets)  # the last supervisor's have gone with it
 
     def forget(self, network: str) -> None:
         """The network with this id is removed."""
@@ -396,15 +401,22 @@ class Wiring:
         v4, v6 = endpoint.routed(endpoints)
         reservation = self._reservations.get(container_id)
         found = reservation.bindings if reservation else bindings
-        if found and (v4 or v6):
-            rules = published_ports.of_bindings(v4, v6, found)
-            if preferences.read().ports_opened_by == "firewall":
-                rules = [rule for rule in rules if rule.direct]  # the relay serves the others
-            self._rules[container_id] = rules
-            if self._enforcement is not None:
-                self._enforcement.allow(container_id, self._rules[container_id])
-            if reservation:
-                self._relay.serve(container_id, reservation.sockets, v4, v6)
+        if not found or not (v4 or v6):
+            return
+        rules = published_ports.of_bindings(v4, v6, found)
+        if preferences.read().ports_opened_by == "firewall":
+            rules = [rule for rule in rules if rule.direct]  # the relay serves the others
+        relayed: list[Port] = []
+        if reservation is not None and reservation.by_rules:
+            for port in published_ports.for_relay(v4, v6, found):
+                relayed.append(replace(port, inlet=self._relay.inlet(port.version, port.protocol)))
+        else:
+            rules = [rule for rule in rules if not published_ports.is_loopback(rule.host_ip)]
+        self._rules[container_id] = rules + relayed
+        if self._enforcement is not None:
+            self._enforcement.allow(container_id, rules)
+        if reservation:
+            self._relay.serve(container_id, reservation.sockets, _target(v4, v6, endpoints), relayed)
 
     async def _together(
         self,
@@ -469,6 +481,19 @@ class Wiring:
                 await backend.publish(self.store.roots, rules)
             except EngineError as error:
                 _end(job, error)
+
+
+def _by_rules() -> bool:
+    """Whether packet rules serve published ports on all addresses of the host, also on loopback addresses."""
+    return not rootless.here() and preferences.read().ports_opened_by != "firewall" and probe.native()
+
+
+def _target(v4: str, v6: str, endpoints: Sequence[Endpoint]) -> Target:
+    """Only for an ordinary user the relay serves clients whose address packet rules would have kept."""
+    if not rootless.here():
+        return Target(v4, v6)
+    bits = {one.ipv4_address: one.ipv4_prefix for one in endpoints} | {o.ipv6_address: o.ipv6_prefix for o in endpoints}
+    return Target(v4, v6, True, bits.get(v4, 0), bits.get(v6, 0))
 
 
 def _addresses(end: Endpoint) -> list[str]:

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from engine.errors import OperationFailed
-from engine.net.relay.relay import Relay
+from engine.net.relay.relay import Relay, Target
 from engine.spec.container import PortBinding
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -38,7 +38,7 @@ class Served:
         self.target.settimeout(10)
         self.port = PortBinding(container_port=self.target.getsockname()[1], protocol=kind)
         self.address = self.near.getsockname()[:2]
-        relay.serve(owner, [(self.near, self.port)], v4, v6)
+        relay.serve(owner, [(self.near, self.port)], Target(v4, v6))
 
     def connected(self):
         """Both ends of one connection."""
@@ -254,7 +254,7 @@ def test_more_sockets_than_one_message_takes(relay):
     target = bound()
     target.settimeout(10)
     port = PortBinding(container_port=target.getsockname()[1], protocol="tcp")
-    relay.serve("c", [(sock, port) for sock in near], "127.0.0.1", "")
+    relay.serve("c", [(sock, port) for sock in near], Target("127.0.0.1", ""))
     for sock in (near[0], near[252], near[253], near[599]):
         client = socket.create_connection(sock.getsockname(), 10)
         far, _ = target.accept()

@@ -9,11 +9,11 @@
 #include "../../net/relay/kernel.h"
 
 #if defined(__x86_64__)
-enum { SYS_openat = 257, SYS_bind = 49, SYS_listen = 50, SYS_clone = 56, SYS_ppoll = 271, SYS_rt_sigaction = 13 };
+enum { SYS_openat = 257, SYS_listen = 50, SYS_clone = 56, SYS_ppoll = 271, SYS_rt_sigaction = 13 };
 #else
-enum { SYS_openat = 56, SYS_bind = 200, SYS_listen = 201, SYS_clone = 220, SYS_ppoll = 73, SYS_rt_sigaction = 134 };
+enum { SYS_openat = 56, SYS_listen = 201, SYS_clone = 220, SYS_ppoll = 73, SYS_rt_sigaction = 134 };
 #endif
-enum { HERE = -100, SIGCHLD = 17, SIGPIPE = 13, IGNORE = 1, SO_REUSEADDR = 2, IPV6_V6ONLY = 26, SIGNAL_SET = 8 };
+enum { HERE = -100, SIGCHLD = 17, SIGPIPE = 13, IGNORE = 1, IPV6_V6ONLY = 26, SIGNAL_SET = 8 };
 enum { MOST_ROUTES = 256, TEXT = 65536, NAME = 256, BACKLOG = 512, SECONDS = 5, DNS_PORT = 53, A = 1, AAAA = 28 };
 
 struct route {

@@ -59,6 +59,9 @@ def _pool(
     first = subnet.network_address.packed
     end = (int(subnet.broadcast_address) + 1).to_bytes(len(first) + 1, "big")[-len(first) :]
     yield f"subnets{version}", Element(first, end=end)
+    if gateway and version == 4:
+        yield "origin4", Element(first, packed(gateway), end)
+        yield "origins4", Element(packed(gateway))
     if options.is_true(record, networkoptions.MASQUERADE):
         source = record.spec.driver_opts.get(networkoptions.SOURCE[version], "")
         if source:

@@ -187,6 +187,8 @@ def _port_rules(roots: Roots, owner: str, ports: Iterable[Port]) -> Rules:
     """DNAT to the container's address for each published port, or access to it if its network is routed."""
     rules, comment = [], _comment(roots, owner)
     for port in ports:
+        if port.inlet:
+            continue  # a rule of nf_tables
         match = f"-p {port.protocol} -m {port.protocol} --dport"
         if port.direct:
             text = f"COMPOSER-DIRECT -d {port.address} {match} {port.container_port} {comment} -j ACCEPT"

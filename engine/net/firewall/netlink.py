@@ -47,6 +47,8 @@ OWNER = 0x2
 """Flag of a table that only the creating socket may change, and that is removed with it (Linux 5.12)."""
 
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_HEADER_CHECKSUM = 10
+"""Offset in the header of IPv4 (RFC 791)."""
 _PIECE = 250
 """Elements per message: a nested attribute has at most 64 KiB."""
 _SEND_BUFFER = 64 << 20
@@ -116,6 +118,28 @@ def conntrack(key: int, bits: int) -> bytes:
     mask = _value(4, struct.pack("=I", bits)) + _value(5, bytes(4))
     load = _expression("ct", number(1, 8) + number(2, key))
     return load + _expression("bitwise", number(1, 8) + number(2, 8) + number(3, 4) + mask) + compare(bytes(4), 1)
+
+
+def rewrite(offset: int, length: int, register: int = 8) -> bytes:
+    """Write the register into the header of IPv4, and adjust the checksums of that and of TCP and UDP."""
+    body = number(5, register) + number(2, 1) + number(3, offset) + number(4, length)
+    body += number(6, 1) + number(7, _HEADER_CHECKSUM) + number(8, 1)
+    return _expression("payload", body)
+
+
+def original(key: int, register: int = 8) -> bytes:
+    """Load a field of the connection's first packet."""
+    return _expression("ct", number(1, register) + number(2, key) + attribute(3, b"\0"))
+
+
+def is_answer() -> bytes:
+    """Continue if the packet goes against the direction of the connection's first."""
+    return _expression("ct", number(1, 8) + number(2, 1)) + compare(b"\1")
+
+
+def divert(family: int, address: int, port: int) -> bytes:
+    """Hand the packet, unchanged, to the listening socket at the address and port in the registers (TPROXY)."""
+    return _expression("tproxy", number(1, family) + number(2, address) + number(3, port))
 
 
 def to_this_host() -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -11,10 +11,13 @@ from engine.net.firewall.elements import packed
 from engine.net.firewall.netlink import Element
 from engine.spec.container import IP_PROTOCOLS, PortBinding
 
+_LOOPBACK6 = "::1"
+
 
 class Port(Struct, frozen=True):
     """A published port of one IP version: `host_ip` is "" for every address of the host. `direct`: reachable only at
-    the container's address (gateway mode routed)."""
+    the container's address (gateway mode routed). `inlet`: the relay's port to which packets are directed; `address` is
+    then ""."""
 
     version: int
     host_ip: str
@@ -23,21 +26,46 @@ class Port(Struct, frozen=True):
     address: str
     container_port: int
     direct: bool = False
+    inlet: int = 0
 
 
 def of_bindings(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]:
     """The bindings with the container's addresses ("" for none), for the IP version of their host address. A binding
     without a host port belongs to a routed network."""
     found = []
-    for port in bindings:
-        if port.host_ip.startswith("127.") or port.host_ip == "::1":
-            continue  # the relay serves it
-        where = "" if port.host_ip in ("", "0.0.0.0", "::") else port.host_ip
-        for version, address in ((4, v4), (6, v6)):
-            if address and (not port.host_ip or (":" in port.host_ip) == (version == 6)):
-                number, direct = int(port.host_port or 0), not port.host_port
-                found.append(Port(version, where, number, port.protocol, address, port.container_port, direct))
+    for port, version, where in _versions(bindings):
+        if address := v6 if version == 6 else v4:
+            number, direct = int(port.host_port or 0), not port.host_port
+            found.append(Port(version, where, number, port.protocol, address, port.container_port, direct))
     return found
+
+
+def for_relay(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]:
+    """The ports that packets reach through the relay: those of an IP version of which the container has no address, and
+    those on ::1, where the relay also serves programs that listen by IPv4 only."""
+    found = []
+    for port, version, where in _versions(bindings):
+        if not port.host_port or port.protocol not in ("tcp", "udp"):
+            continue
+        if version == 6 and v6 and where in ("", _LOOPBACK6):
+            where = _LOOPBACK6
+        elif v6 if version == 6 else v4:
+            continue
+        found.append(Port(version, where, int(port.host_port), port.protocol, "", port.container_port))
+    return found
+
+
+def is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == _LOOPBACK6
+
+
+def _versions(bindings: Iterable[PortBinding]) -> Iterator[tuple[PortBinding, int, str]]:
+    """Each binding with its IP versions, and the address that it is limited to."""
+    for port in bindings:
+        where = "" if port.host_ip in ("", "0.0.0.0", "::") else port.host_ip
+        for version in (4, 6):
+            if not port.host_ip or (":" in port.host_ip) == (version == 6):
+                yield port, version, where
 
 
 def element(port: Port, owner: str) -> tuple[str, Element]:
@@ -46,11 +74,15 @@ def element(port: Port, owner: str) -> tuple[str, Element]:
     if port.direct:
         key = packed(port.address) + protocol + _number(port.container_port)
         return f"direct{port.version}", Element(key, comment=owner)
-    to = packed(port.address) + _number(port.container_port)
+    kind, to = "", _number(port.inlet)
+    if port.inlet:
+        kind = "relayed_"
+    else:
+        to = packed(port.address) + _number(port.container_port)
+    key = protocol + _number(port.host_port)
     if port.host_ip:
-        key = packed(port.host_ip) + protocol + _number(port.host_port)
-        return f"ports{port.version}", Element(key, to, comment=owner)
-    return f"any{port.version}", Element(protocol + _number(port.host_port), to, comment=owner)
+        return f"{kind}ports{port.version}", Element(packed(port.host_ip) + key, to, comment=owner)
+    return f"{kind}any{port.version}", Element(key, to, comment=owner)
 
 
 def _number(port: int) -> bytes:

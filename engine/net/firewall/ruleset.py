@@ -6,6 +6,9 @@
     input        a tunnel's frame from another host than its peers ─▶ drop
                  from an internal network ─▶ guarded: its own gateway's port 53, ping ─▶ accept │ all else ─▶ drop
     prerouting, output ─▶ published: to an address of the host ─▶ DNAT by the maps
+    outbound     from 127.0.0.1 to a published port: the network's gateway becomes its source, so that it can leave
+    inbound      answer to such a packet: 127.0.0.1 becomes its destination again
+    relayed      to a port that packet rules cannot forward ─▶ the relay's inlet (relay.py)
     postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the requested address
 
 In nf_tables only a drop is final: other tables, such as the administrator's, may still drop what we accept.
@@ -37,12 +40,17 @@ from engine.net.firewall.netlink import (
     chain,
     compare,
     conntrack,
+    divert,
+    is_answer,
+    load,
     lookup,
     masquerade,
     message,
     meta,
     new_set,
+    original,
     payload,
+    rewrite,
     rule,
     table,
     text,
@@ -60,6 +68,13 @@ _BOTH = _IN + meta(_OIFNAME, 12)
 _TRANSPORT_PORT = (2, 2, 2)
 _VXLAN_ID = payload(2, 12, 3)
 """The offset of the VNI: after the UDP header and four bytes of flags (RFC 7348 section 5)."""
+_LOOPBACK = {IPV4: b"\x7f\0\0\1", IPV6: bytes(15) + b"\1"}
+_SOURCE, _DESTINATION = {IPV4: 12, IPV6: 8}, {IPV4: 16, IPV6: 24}
+"""Offsets in the network header."""
+_ORIGINAL_SOURCE, _ORIGINAL_DESTINATION = 19, 20
+"""Fields of a tracked connection: NFT_CT_SRC_IP, NFT_CT_DST_IP."""
+_LATER = 16
+"""A register behind those of the keys."""
 _ESTABLISHED, _RELATED, _DNAT = 2, 4, 32
 KINDS = ("bridge", "tun", "wireguard")
 """Kinds of links that other programs create in order to forward packets."""
@@ -98,11 +113,21 @@ _TRANSLATING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
     "ports6": (_join(_V6, _PROTO, _PORT), _join(_V6, _PORT), MAP),
     "any4": (_join(_PROTO, _PORT), _join(_V4, _PORT), MAP),
     "any6": (_join(_PROTO, _PORT), _join(_V6, _PORT), MAP),
+    "origin4": (_V4, _V4, INTERVAL | MAP),
+    "origins4": (_V4, (0, 0), 0),
+    "relayed_ports4": (_join(_V4, _PROTO, _PORT), _PORT, MAP),
+    "relayed_ports6": (_join(_V6, _PROTO, _PORT), _PORT, MAP),
+    "relayed_any4": (_join(_PROTO, _PORT), _PORT, MAP),
+    "relayed_any6": (_join(_PROTO, _PORT), _PORT, MAP),
 }
+_RAW, _MANGLE, _AFTER_NAT = -300, -150, 200
+"""Priorities of chains: before connections are tracked; before DNAT; after answers have been translated back."""
 NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "routed", "tunnels", "peers4", "peers6",
     "gateways4", "gateways6",
-    "subnets4", "subnets6", "masquerade4", "masquerade6", "source4", "source6")  # fmt: skip
-PORT_SETS = ("direct4", "direct6", "ports4", "ports6", "any4", "any6")
+    "subnets4", "subnets6", "masquerade4", "masquerade6", "source4", "source6",
+    "origin4", "origins4")  # fmt: skip
+PORT_SETS = ("direct4", "direct6", "ports4", "ports6", "any4", "any6",
+    "relayed_ports4", "relayed_ports6", "relayed_any4", "relayed_any6")  # fmt: skip
 GUARDED = frozenset(_FILTERING)
 """The sets that a guard has as well (enforce.py)."""
 
@@ -158,6 +183,9 @@ def _contents(name: str, *, translating: bool) -> list[bytes]:
         found.append(chain(name, "prerouting", "nat", PREROUTING, -100))
         found.append(chain(name, "output", "nat", OUTPUT, -100))
         found.append(chain(name, "postrouting", "nat", POSTROUTING, 100))
+        found.append(chain(name, "outbound", "filter", OUTPUT, _RAW))
+        found.append(chain(name, "inbound", "filter", INPUT, _AFTER_NAT))
+        found.append(chain(name, "relayed", "filter", PREROUTING, _MANGLE))
     in_chains = {**_filtering(), **(_translating() if translating else {})}
     return found + [rule(name, where, one) for where, rules in in_chains.items() for one in rules]
 
@@ -177,9 +205,12 @@ def _filtering() -> dict[str, list[bytes]]:
 def _translating() -> dict[str, list[bytes]]:
     return {
         "prerouting": _prerouting(),
-        "output": [verdict(JUMP, "published")],
+        "output": [*_from_loopback(RETURN), verdict(JUMP, "published")],
         "published": _published(),
         "postrouting": _postrouting(),
+        "outbound": _outbound(),
+        "inbound": _inbound(),
+        "relayed": _relayed(),
     }
 
 
@@ -188,9 +219,7 @@ def _family(family: int) -> bytes:
 
 
 def _address(family: int, *, source: bool = False, register: int = 8) -> bytes:
-    if family == IPV4:
-        return payload(1, 12 if source else 16, 4, register)
-    return payload(1, 8 if source else 24, 16, register)
+    return payload(1, (_SOURCE if source else _DESTINATION)[family], 4 if family == IPV4 else 16, register)
 
 
 def _forward() -> list[bytes]:
@@ -211,9 +240,8 @@ def _inward() -> list[bytes]:
         _OUT + meta(_NFPROTO, 12) + lookup("unprotected") + verdict(ACCEPT),
         _OUT + meta(_L4PROTO, 12) + lookup("routed") + verdict(ACCEPT),
     ]
-    for family, suffix, after in ((IPV4, "4", 9), (IPV6, "6", 12)):
-        key = _address(family) + meta(_L4PROTO, after) + payload(*_TRANSPORT_PORT, after + 1)
-        found.append(_family(family) + key + lookup(f"direct{suffix}") + verdict(ACCEPT))
+    for family, suffix in ((IPV4, "4"), (IPV6, "6")):
+        found.append(_family(family) + _keys(family)[0] + lookup(f"direct{suffix}") + verdict(ACCEPT))
     return [*found, verdict(DROP)]
 
 
@@ -253,23 +281,67 @@ def _guarded() -> list[bytes]:
 
 
 def _prerouting() -> list[bytes]:
-    return [_IN + lookup("internal") + verdict(RETURN), verdict(JUMP, "published")]
+    """Packets from other hosts never reach loopback addresses."""
+    found = [_IN + lookup("internal") + verdict(RETURN)]
+    for family in (IPV4, IPV6):
+        found.append(_family(family) + _address(family) + _is_loopback(family) + verdict(RETURN))
+    return [*found, verdict(JUMP, "published")]
+
+
+def _is_loopback(family: int) -> bytes:
+    """Continue if the address in register 8 is a loopback address."""
+    return compare(b"\x7f") if family == IPV4 else compare(_LOOPBACK[IPV6])
+
+
+def _from_loopback(code: int) -> list[bytes]:
+    """Packets with a source that must not leave the host."""
+    return [
+        _family(family) + _address(family, source=True) + _is_loopback(family) + verdict(code)
+        for family in (IPV4, IPV6)
+    ]
+
+
+def _outbound() -> list[bytes]:
+    """Only IPv4: the relay serves ::1."""
+    here = _family(IPV4) + _address(IPV4, source=True) + compare(_LOOPBACK[IPV4]) + _address(IPV4) + _is_loopback(IPV4)
+    one, every = _keys(IPV4)
+    source = lookup("origin4", into=8) + rewrite(_SOURCE[IPV4], 4)
+    return [here + one + lookup("ports4", into=8) + source, here + every + lookup("any4", into=8) + source]
+
+
+def _inbound() -> list[bytes]:
+    asked = original(_ORIGINAL_DESTINATION) + _is_loopback(IPV4) + original(_ORIGINAL_SOURCE) + lookup("origins4")
+    return [_family(IPV4) + is_answer() + asked + load(_LOOPBACK[IPV4]) + rewrite(_DESTINATION[IPV4], 4)]
+
+
+def _relayed() -> list[bytes]:
+    found = []
+    for family, suffix in ((IPV4, "4"), (IPV6, "6")):
+        one, every = (
+            key + lookup(f"relayed_{name}{suffix}", into=_LATER)
+            for key, name in zip(_keys(family), ("ports", "any"), strict=True)
+        )
+        to = load(_LOOPBACK[family]) + divert(family, 8, _LATER) + verdict(ACCEPT)
+        found += [_family(family) + to_this_host() + key + to for key in (one, every)]
+    return found
 
 
 def _published() -> list[bytes]:
-    """A port on a specific address comes before a port on all addresses. Never for loopback addresses, which the relay
-    serves: packets from them must not leave the host, and packets from other hosts must not reach them."""
-    found = [
-        _family(IPV4) + payload(1, 16, 1) + compare(b"\x7f") + verdict(RETURN),
-        _family(IPV6) + _address(IPV6) + compare(bytes(15) + b"\1") + verdict(RETURN),
-    ]
+    """A port on a specific address comes before a port on all addresses."""
+    found = []
     for family, suffix, length in ((IPV4, "4", 1), (IPV6, "6", 4)):
+        one, every = _keys(family)
         to = translate(1, family, 8, 8 + length)
-        proto, port = meta(_L4PROTO, 8 + length), payload(*_TRANSPORT_PORT, 9 + length)
-        one = _address(family) + proto + port + lookup(f"ports{suffix}", into=8)
-        every = meta(_L4PROTO) + payload(*_TRANSPORT_PORT, 9) + lookup(f"any{suffix}", into=8)
-        found += [_family(family) + to_this_host() + key + to for key in (one, every)]
+        for key in (one + lookup(f"ports{suffix}", into=8), every + lookup(f"any{suffix}", into=8)):
+            found.append(_family(family) + to_this_host() + key + to)
     return found
+
+
+def _keys(family: int) -> tuple[bytes, bytes]:
+    """Load destination address, protocol and port; or protocol and port."""
+    after = 9 if family == IPV4 else 12
+    address = _address(family) + meta(_L4PROTO, after) + payload(*_TRANSPORT_PORT, after + 1)
+    return address, meta(_L4PROTO) + payload(*_TRANSPORT_PORT, 9)
 
 
 def _postrouting() -> list[bytes]:

@@ -4,26 +4,35 @@
  *
  *     client ── near ──▶ buffer, or a pipe for streams ──▶ far ── container
  *
+ * A listening socket serves one port; or it is an inlet, to which packet rules (tproxy) direct any number of ports: what
+ * the client asked for then stands in `entries`. Answers to datagrams of an inlet leave through a raw socket, because only
+ * that one sends from any port.
+ *
  * All sockets are non-blocking and edge-triggered in one epoll: whoever gets an event works until it would block, or until its
  * turn is over; then it goes on after the others.
  */
 
 #include "kernel.h"
+#include "published.h"
+#include "source.h"
 
-enum { FDS = 65536, MOST_TARGETS = 2, MOST_LISTENERS = 253, EVENTS = 64, BUFFER = 65536, PIPE = 1 << 18 };
+enum { FDS = 65536, MOST_LISTENERS = 253, EVENTS = 64, BUFFER = 65536, PIPE = 1 << 18 };
 enum { ACCEPTS = 16, ROUNDS = 16, DATAGRAMS = 32, MOST_PEERS = 512, IDLE = 60, BUCKETS = 4096, RESERVED = 64 };
 enum { FREE, LISTENER, NEAR, CONNECTING, FAR, RECEIVER, PEER }; /* kinds of descriptors */
-enum { ADD = 1, REMOVE = 2 };                                    /* kinds of messages */
+enum { ADD = 1, REMOVE = 2, PUBLISH = 3 };                       /* kinds of messages */
 
 struct listening { /* of a message, one for each descriptor that comes with it */
-    half kind;     /* STREAM or DATAGRAM */
+    half kind;     /* STREAM, DATAGRAM, or RAW: for the answers of the inlet of the same family */
     half protocol; /* 0, or IPPROTO_… */
-    uint targets;
-    struct address target[MOST_TARGETS]; /* the first that does not refuse is taken */
+    struct route to;
 };
 struct message {
-    uint kind, group, listeners;
-    struct listening listening[MOST_LISTENERS];
+    uint kind, group, count;
+    uint keep; /* keep the capability that `route.keep` needs */
+    union {
+        struct listening listening[MOST_LISTENERS];
+        struct published published[MOST_ENTRIES];
+    };
 };
 struct side {        /* what a descriptor is, by its number */
     byte kind, tried;
@@ -39,29 +48,21 @@ struct side {        /* what a descriptor is, by its number */
     byte *rest;       /* what was read and the peer did not take; 0: nothing */
     uint passed;      /* bytes of it */
     uint peers;       /* of a RECEIVER */
+    int entry;        /* PEER: what it came through an inlet for */
     int next;         /* PEER: the next in its bucket; LISTENER: the next that waits for descriptors */
     int older, newer; /* PEER: by its last datagram */
     long used;        /* seconds */
-    struct listening to;    /* of a LISTENER and a RECEIVER */
+    half protocol;
+    struct route to;        /* of a LISTENER, a RECEIVER, and a NEAR */
     struct address client;  /* of a PEER, with the control message to answer with */
     struct control from;
+    struct address at;      /* of a PEER of an inlet: what the client sent to */
 };
 
 static struct side sides[FDS];
-static int buckets[BUCKETS], ready[FDS], readies, oldest, newest, hungry, epoll, used;
+static int ready[FDS], readies, hungry, epoll, used;
 static byte buffer[BUFFER];
 static struct message incoming;
-
-static int same(const void *one, const void *other, word size)
-{
-    const byte *a = one, *b = other;
-    while (size--)
-        if (*a++ != *b++)
-            return 0;
-    return 1;
-}
-
-static uint length(const struct address *address) { return address->family == AF_INET6 ? 28 : 16; }
 
 static long seconds(void)
 {
@@ -69,8 +70,6 @@ static long seconds(void)
     call2(SYS_clock_gettime, 1, now); /* CLOCK_MONOTONIC */
     return now[0];
 }
-
-static void option(int fd, int level, int name, int value) { call5(SYS_setsockopt, fd, level, name, &value, sizeof value); }
 
 static void watch(int how, int fd, uint events)
 {
@@ -258,31 +257,49 @@ static void pass(int fd)
     later(fd);
 }
 
-/* Connect `near` with the next of its listener's targets; `to` has them. */
-static void reach(int near, const struct listening *to)
+/* A socket that connects to the target, for `near`; negative: an error. */
+static long connection(int near, struct route *to, int number, int its_port)
 {
     struct side *side = &sides[near], *far;
+    struct address client = {0}, *target = &to->target[number];
+    uint size = sizeof client;
+    long result, fd = call3(SYS_socket, target->family, STREAM | NONBLOCK | CLOEXEC, side->protocol);
+
+    if (fd < 0 || !(far = place(fd, CONNECTING, side->group)))
+        return -EMFILE;
+    if (side->protocol == TCP) {
+        option(fd, TCP, TCP_NODELAY, 1);
+        option(fd, TCP, TCP_SYNCNT, 3); /* gives up after 15 seconds */
+    }
+    option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (to->keep && call3(SYS_getpeername, near, &client, &size) >= 0 && distant(&client, target, to->bits[number]))
+        impersonate(fd, &client, its_port);
+    far->plain = side->plain;
+    far->peer = near;
+    side->peer = fd;
+    result = call3(SYS_connect, fd, target, length(target));
+    if (!result || result == -EINPROGRESS)
+        return fd;
+    shut(fd);
+    return result;
+}
+
+/* Connect `near` with the next of its targets. */
+static void reach(int near)
+{
+    struct side *side = &sides[near];
+    struct route *to = &side->to;
 
     while (side->tried < to->targets) {
-        const struct address *target = &to->target[side->tried++];
-        long result, fd = call3(SYS_socket, target->family, STREAM | NONBLOCK | CLOEXEC, to->protocol);
-        if (fd < 0 || !(far = place(fd, CONNECTING, side->group)))
-            break;
-        if (to->protocol == TCP) {
-            option(fd, TCP, TCP_NODELAY, 1);
-            option(fd, TCP, TCP_SYNCNT, 3); /* gives up after 15 seconds */
-        }
-        option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-        far->plain = side->plain;
-        far->peer = near;
-        side->peer = fd;
-        result = call3(SYS_connect, fd, target, length(target));
-        if (!result || result == -EINPROGRESS) {
+        long fd = connection(near, to, side->tried, 1);
+        if (fd == -EADDRNOTAVAIL && to->keep) /* the last connection from this port has just ended */
+            fd = connection(near, to, side->tried, 0);
+        side->tried++;
+        if (fd >= 0) {
             watch(EPOLL_ADD, fd, IN | OUT | RDHUP | EDGE);
             return;
         }
-        shut(fd);
-        if (result != -ECONNREFUSED)
+        if (fd != -ECONNREFUSED)
             break;
     }
     shut(near);
@@ -300,7 +317,7 @@ static void connected(int fd, uint events)
     if (error) {
         shut(fd);
         if (error == ECONNREFUSED)
-            reach(near, &sides[near].to);
+            reach(near);
         else {
             shut(near);
             feed();
@@ -331,153 +348,44 @@ static void welcome(int fd)
         if (near < 0)
             return;
         if ((side = place(near, NEAR, listener->group))) {
-            side->plain = listener->to.protocol != TCP;
+            side->protocol = listener->protocol;
+            side->plain = side->protocol != TCP;
             side->to = listener->to;
             if (!side->plain)
                 option(near, TCP, TCP_NODELAY, 1);
-            reach(near, &side->to);
+            if (!listener->to.targets) {
+                struct address at = {0};
+                uint size = sizeof at;
+                struct entry *entry;
+                call3(SYS_getsockname, near, &at, &size);
+                entry = &entries[find(side->protocol, &at)];
+                side->group = entry->group;
+                side->to = entry->is.to;
+            }
+            reach(near);
         }
     }
 }
 
-static int bucket(int receiver, const struct address *client)
-{
-    uint hash = receiver, i;
-
-    for (i = 0; i < length(client) - 2; i++)
-        hash = hash * 31 + client->rest[i];
-    return hash % BUCKETS;
-}
-
-static void unlink(int fd)
-{
-    struct side *side = &sides[fd];
-
-    if (side->older)
-        sides[side->older].newer = side->newer;
-    else
-        oldest = side->newer;
-    if (side->newer)
-        sides[side->newer].older = side->older;
-    else
-        newest = side->older;
-}
-
-static void touch(int fd)
-{
-    struct side *side = &sides[fd];
-
-    side->used = seconds();
-    side->newer = 0;
-    side->older = newest;
-    if (newest)
-        sides[newest].newer = fd;
-    else
-        oldest = fd;
-    newest = fd;
-}
-
-static void forget(int fd)
-{
-    struct side *side = &sides[fd];
-    int *at = &buckets[bucket(side->peer, &side->client)];
-
-    while (*at && *at != fd)
-        at = &sides[*at].next;
-    if (*at)
-        *at = side->next;
-    unlink(fd);
-    sides[side->peer].peers--;
-    shut(fd);
-    feed();
-}
-
-/* The socket that stands for this client of the receiver; 0 where there is none. */
-static int peer_of(int fd, const struct address *client, const struct control *from)
-{
-    struct side *receiver = &sides[fd], *side;
-    int head = bucket(fd, client), found;
-    long made;
-
-    for (found = buckets[head]; found; found = sides[found].next)
-        if (sides[found].peer == fd && same(&sides[found].client, client, length(client))) {
-            unlink(found);
-            touch(found);
-            return found;
-        }
-    if (receiver->peers >= MOST_PEERS)
-        return 0;
-    made = call3(SYS_socket, receiver->to.target[0].family, DATAGRAM | NONBLOCK | CLOEXEC, 0);
-    if (made < 0 || !(side = place(made, PEER, receiver->group)))
-        return 0;
-    if (call3(SYS_connect, made, &receiver->to.target[0], length(&receiver->to.target[0])) < 0) {
-        shut(made);
-        return 0;
-    }
-    receiver->peers++;
-    side->peer = fd;
-    side->client = *client;
-    side->from = *from;
-    side->next = buckets[head];
-    buckets[head] = made;
-    touch(made);
-    watch(EPOLL_ADD, made, IN);
-    return made;
-}
-
-static void receive(int fd)
-{
-    int count;
-
-    for (count = 0; count < DATAGRAMS; count++) {
-        struct address client = {0};
-        struct control from = {0};
-        struct vector vector = {buffer, BUFFER};
-        struct header header = {&client, sizeof client, 0, &vector, 1, &from, sizeof from, 0};
-        long size = call3(SYS_recvmsg, fd, &header, MSG_DONTWAIT);
-        int peer;
-        if (size == -EAGAIN)
-            return;
-        if (size < 0)
-            continue;
-        if (header.control_size < sizeof from - 8)
-            from.size = 0;
-        else if (from.type == IP_PKTINFO && from.level == 0)
-            *(uint *)from.data = 0; /* by the route, from the address that it came to */
-        if ((peer = peer_of(fd, &client, &from)))
-            call6(SYS_sendto, peer, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
-    }
-}
-
-static void answer(int fd)
-{
-    struct side *side = &sides[fd];
-    int count;
-
-    for (count = 0; count < DATAGRAMS; count++) {
-        long size = call3(SYS_read, fd, buffer, BUFFER);
-        if (size == -EAGAIN)
-            break;
-        if (size < 0)
-            continue; /* refused: the container may listen later */
-        struct vector vector = {buffer, size};
-        struct header header = {&side->client, length(&side->client), 0, &vector, 1, &side->from, side->from.size, 0};
-        if (!side->from.size)
-            header.control = 0;
-        call3(SYS_sendmsg, side->peer, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
-    unlink(fd);
-    touch(fd);
-}
+#include "datagrams.h"
 
 static void listen_to(int fd, uint group, const struct listening *to)
 {
-    struct side *side = place(fd, to->kind == DATAGRAM ? RECEIVER : LISTENER, group);
+    struct side *side;
 
+    if (to->kind == RAW) {
+        raw[to->protocol == AF_INET6] = fd;
+        return;
+    }
+    side = place(fd, to->kind == DATAGRAM ? RECEIVER : LISTENER, group);
     if (!side)
         return;
-    side->to = *to;
-    if (side->kind == RECEIVER) {
+    side->to = to->to;
+    side->protocol = to->protocol;
+    if (side->kind == RECEIVER && !side->to.targets) {
+        option(fd, 0, IP_RECVORIGDSTADDR, 1);
+        option(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1);
+    } else if (side->kind == RECEIVER) {
         option(fd, 0, IP_PKTINFO, 1);
         option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     } else
@@ -496,8 +404,18 @@ static void leave(uint group)
     for (fd = 1; fd < used; fd++)
         if (sides[fd].kind != FREE && sides[fd].group == group)
             shut(fd);
+    withdraw(group);
     while (used > 1 && sides[used - 1].kind == FREE)
         used--;
+}
+
+/* Give up all capabilities but these. */
+static void drop(uint kept)
+{
+    static const uint head[2] = {CAPABILITIES, 0};
+    uint sets[6] = {kept, kept}; /* effective, permitted, inheritable */
+
+    call2(SYS_capset, head, sets);
 }
 
 static void command(void)
@@ -516,9 +434,14 @@ static void command(void)
         return;
     if (size <= 0)
         call1(SYS_exit_group, 0);
+    if (!incoming.keep)
+        drop(0);
+    if (incoming.kind == PUBLISH)
+        for (i = 0; i < incoming.count && i < MOST_ENTRIES; i++)
+            publish(incoming.group, &incoming.published[i]);
     count = header.control_size > 16 && rights.type == SCM_RIGHTS ? (rights.size - 16) / 4 : 0;
     for (i = 0; i < count; i++)
-        if (incoming.kind == ADD && i < incoming.listeners)
+        if (incoming.kind == ADD && i < incoming.count)
             listen_to(rights.fds[i], incoming.group, &incoming.listening[i]);
         else
             call1(SYS_close, rights.fds[i]);
@@ -562,13 +485,12 @@ __attribute__((noreturn, used)) void run(void)
 {
     static struct event events[EVENTS];
     static word limit[2];
-    static const uint head[2] = {CAPABILITIES, 0}, none[6];
     int i, count;
 
     call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, limit);
     limit[0] = limit[1] < FDS ? limit[1] : FDS;
     call4(SYS_prlimit64, 0, RLIMIT_NOFILE, limit, 0);
-    call2(SYS_capset, head, none);
+    drop(NET_RAW);
     epoll = call1(SYS_epoll_create1, CLOEXEC);
     watch(EPOLL_ADD, 0, IN);
     for (;;) {

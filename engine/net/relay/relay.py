@@ -1,6 +1,9 @@
-"""Serves published ports where packet rules cannot: on loopback addresses, and by IPv6 for a container without IPv6.
-Packet rules could forward a packet from a loopback address only with route_localnet, which would also let in packets to
-loopback addresses. Each supervisor has one relay process (relay.c), which exits when its socket to us closes."""
+"""Serves published ports where packet rules cannot: by IPv6 for a container without IPv6, datagrams to ::1, and every port
+where there are no packet rules of ours, as for an ordinary user. Each supervisor has one relay process (relay.c), which exits
+when its socket to us closes.
+
+Packet rules direct connections to an inlet: one socket for each IP version and protocol, whatever the number of ports. Ports
+without such rules have listening sockets of their own."""
 
 from __future__ import annotations
 
@@ -20,25 +23,42 @@ from msgspec import Struct
 
 from engine.errors import OperationFailed
 from engine.kernel.sealed_memory import sealed
+from engine.net.firewall.published_ports import Port
+from engine.net.relay.inlets import Inlets
 from engine.readable import Readable
-from engine.spec.container import PortBinding
+from engine.spec.container import IP_PROTOCOLS, PortBinding
 
-_ADD, _REMOVE = 1, 2
+_ADD, _REMOVE, _PUBLISH = 1, 2, 3
 _MOST = 253
 """Descriptors of one message at most (SCM_MAX_FD)."""
-_HEAD = struct.Struct("=III")  # struct message
-_LISTENING = struct.Struct("=HHI28s28s")
+_MOST_ENTRIES = 180
+_HEAD = struct.Struct("=IIII")  # struct message
+_LISTENING = struct.Struct("=HH")
+_PUBLISHED = struct.Struct("=HHH16s")
+_ROUTE = struct.Struct("=BBBB28s28s")
 _PATIENCE = 2.0
 """Seconds within which the process must answer; otherwise we kill and replace it."""
 _PAUSE = 1.0
 """Minimum seconds between two starts."""
 
 
+class Target(Struct, frozen=True):
+    """A container's addresses ("" for none). `keep`: it sees the client's address, unless that is in one of its networks,
+    whose prefixes have these lengths."""
+
+    v4: str
+    v6: str
+    keep: bool = False
+    bits4: int = 0
+    bits6: int = 0
+
+
 class _Served(Struct, frozen=True):
     group: int
     sockets: list[tuple[socket.socket, PortBinding]]
-    v4: str
-    v6: str
+    ports: list[Port]
+    """Those that come through inlets."""
+    target: Target
 
 
 class Relay:
@@ -49,20 +69,35 @@ class Relay:
         self._folder = folder
         self._served: dict[str, _Served] = {}
         self._groups = 0
+        self._inlets = Inlets()
         self._pid = 0
         self._control: socket.socket | None = None
         self._watching: Readable | None = None
         self._started = 0.0
         self._again: asyncio.TimerHandle | None = None
 
-    def serve(self, owner: str, sockets: Sequence[tuple[socket.socket, PortBinding]], v4: str, v6: str) -> None:
-        """Relay from the listening `sockets` to the owner's addresses ("" for none), until `stop`: IPv6 to IPv6 if the
-        container has it, except for connections that it accepts only by IPv4. Raises OperationFailed."""
-        if not sockets:
+    def inlet(self, version: int, protocol: str) -> int:
+        """The port to which packet rules direct packets for ports that are served by `serve`."""
+        port, fresh = self._inlets.port(version, protocol)
+        if self._control is not None and fresh:
+            self._send_sockets(0, False, fresh)
+        return port
+
+    def serve(
+        self,
+        owner: str,
+        sockets: Sequence[tuple[socket.socket, PortBinding]],
+        target: Target,
+        ports: Sequence[Port] = (),
+    ) -> None:
+        """Relay from the listening `sockets`, and the `ports` that come through an inlet, to the owner's addresses until
+        `stop`: IPv6 to IPv6 if the container has it, except for connections that it accepts only by IPv4. Raises
+        OperationFailed."""
+        if not sockets and not ports:
             return
         self.stop(owner)
         self._groups += 1
-        self._served[owner] = served = _Served(self._groups, list(sockets), v4, v6)
+        self._served[owner] = served = _Served(self._groups, list(sockets), list(ports), target)
         if self._control is not None:
             self._send(served)
         elif self._again is None:
@@ -77,7 +112,7 @@ class Relay:
             self._end()
             return
         try:
-            self._control.send(_HEAD.pack(_REMOVE, served.group, 0))
+            self._control.send(_HEAD.pack(_REMOVE, served.group, 0, served.target.keep))
             while self._control.recv(4) not in (struct.pack("=I", served.group), b""):
                 pass
         except OSError:
@@ -89,6 +124,7 @@ class Relay:
         if self._again is not None:
             self._again.cancel()
         self._end()
+        self._inlets.close()
 
     def _start(self) -> None:
         self._again = None
@@ -109,6 +145,7 @@ class Relay:
         ours.settimeout(_PATIENCE)
         self._control = ours
         self._watching = Readable(ours, self._died)
+        self._send_sockets(0, any(served.target.keep for served in self._served.values()), self._inlets.sockets)
         for served in self._served.values():
             self._send(served)
 
@@ -133,14 +170,24 @@ class Relay:
         self._again = asyncio.get_running_loop().call_later(wait, self._start)
 
     def _send(self, served: _Served) -> None:
-        assert self._control is not None
-        listening = list(_listening(served))
+        self._send_sockets(served.group, served.target.keep, list(_listening(served)))
+        for start in range(0, len(served.ports), _MOST_ENTRIES):
+            some = served.ports[start : start + _MOST_ENTRIES]
+            head = _HEAD.pack(_PUBLISH, served.group, len(some), served.target.keep)
+            self._send_message(head + b"".join(_entry(port, served.target) for port in some))
+
+    def _send_sockets(self, group: int, keep: bool, listening: Sequence[tuple[int, bytes]]) -> None:
+        """Send descriptors, each with its struct listening."""
         for start in range(0, len(listening), _MOST):
             some = listening[start : start + _MOST]
-            message = _HEAD.pack(_ADD, served.group, len(some)) + b"".join(text for _, text in some)
+            message = _HEAD.pack(_ADD, group, len(some), keep) + b"".join(text for _, text in some)
             rights = array.array("i", [fd for fd, _ in some])
-            with contextlib.suppress(OSError):  # it has died, and we restart it
-                self._control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            self._send_message(message, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+    def _send_message(self, message: bytes, rights: Sequence[tuple[int, int, array.array[int]]] = ()) -> None:
+        assert self._control is not None
+        with contextlib.suppress(OSError):  # it has died, and we restart it
+            self._control.sendmsg([message], rights)
 
 
 def _program(folder: str) -> int:
@@ -166,10 +213,26 @@ def _program(folder: str) -> int:
 def _listening(served: _Served) -> Iterator[tuple[int, bytes]]:
     """For each socket its descriptor, and struct listening."""
     for sock, port in served.sockets:
-        addresses = (served.v6, served.v4) if sock.family == socket.AF_INET6 else (served.v4, served.v6)
-        targets = [_address(address, port.container_port) for address in addresses if address]
-        if targets:
-            yield sock.fileno(), _LISTENING.pack(sock.type, sock.proto, len(targets), *(*targets, b"")[:2])
+        if found := _route(served.target, 6 if sock.family == socket.AF_INET6 else 4, port.container_port):
+            yield sock.fileno(), _LISTENING.pack(sock.type, sock.proto) + found
+
+
+def _entry(port: Port, target: Target) -> bytes:
+    """struct published"""
+    family = socket.AF_INET6 if port.version == 6 else socket.AF_INET
+    address = _packed(port.host_ip) if port.host_ip else b""
+    head = _PUBLISHED.pack(family, IP_PROTOCOLS[port.protocol], socket.htons(port.host_port), address)
+    return head + _route(target, port.version, port.container_port)
+
+
+def _route(target: Target, version: int, port: int) -> bytes:
+    """struct route; empty if the container has no address."""
+    addresses = [(target.v4, target.bits4), (target.v6, target.bits6)]
+    found = [(_address(address, port), bits) for address, bits in addresses[:: -1 if version == 6 else 1] if address]
+    if not found:
+        return b""
+    (one, bits), (other, more) = (*found, (b"", 0))[:2]
+    return _ROUTE.pack(len(found), target.keep, bits, more, one, other)
 
 
 def _address(address: str, port: int) -> bytes:
