@@ -47,12 +47,12 @@ MAY_IMPORT = {
     ),
     "composer.run.launch": (
         "composer.compiled", "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths",
-        "engine.kernel.process_title",
+        "engine.kernel.open_files", "engine.kernel.process_title",
     ),
     "composer.serve": (
         "engine.filetree.size", "engine.poll", "engine.temporary_directory",
         "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
-        "engine.spec", "engine.errors", "engine.image.reference", "engine.kernel.allocator",
+        "engine.spec", "engine.errors", "engine.image.reference", "engine.kernel.allocator", "engine.kernel.open_files",
         "engine.paths",
     ),
     "composer.api": (),

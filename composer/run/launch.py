@@ -57,8 +57,12 @@ class Launch:
                 except OSError:
                     pass  # it was killed
             if fork is None or _has_opened(roots):
+                from engine.kernel.open_files import restore  # a fork does not need it
+
                 argv = [*command_line(roots, project), str(READY)]
-                return spawn(argv[0], argv, {**environ, **_place(environ)}, descriptors)
+                pid = spawn(argv[0], argv, {**environ, **_place(environ)}, descriptors)
+                restore(pid)
+                return pid
             if os.fork() == 0:
                 os.setsid()
                 live(roots, project, environ, fork, descriptors)

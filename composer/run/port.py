@@ -473,28 +473,28 @@ class GroupsWatch(Protocol):
 
 
 class Process(Protocol):
-    """A process in a container, and our end of its streams."""
+    """A process in a container, and our end of its streams. `wait` blocks until it has exited, and returns its exit code
+    (128+n for signal n); `poll` returns None while it runs. `fileno` is readable when it has exited."""
 
     @property
     def stream(self) -> int | None:
         """A descriptor with the process's output to read and its input to write: raw bytes where it has a pseudo-terminal,
-        else Docker's attach frames (stream 1 or 2, three zeros, length as 4 bytes big-endian, data). None when the
-        process has the caller's own descriptors."""
+        else Docker's attach frames (stream 1 or 2, three zeros, length as 4 bytes big-endian, data). None for
+        others."""
         ...
 
-    def fileno(self) -> int:
-        """Readable when the process has exited."""
-        ...
+    pipes: dict[int, int]
+    """Our ends of the streams that are a PIPE, by number; the caller closes them."""
 
-    def resize(self, rows: int, columns: int) -> None:
-        """Resize its pseudo-terminal, if it has one."""
-        ...
+    def fileno(self) -> int: ...
+
+    def resize(self, rows: int, columns: int) -> None: ...
 
     def signal(self, number: int) -> None: ...
 
-    def wait(self) -> int:
-        """Block until it has exited, and return its exit code (128+n for signal n)."""
-        ...
+    def wait(self) -> int: ...
+
+    def poll(self) -> int | None: ...
 
     def close(self) -> None: ...
 
@@ -518,7 +518,7 @@ class Streams(Protocol):
 
     def exec_process(self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]) -> Process:
         """Start a further process; StartFailed with exit code 126 or 127. Without a tty `wait` copies from and to the descriptors
-        `stdio` (-1: the null device instead), which do not enter the container and may be closed at once."""
+        `stdio` (-1: the null device, or PIPE), which do not enter the container and may be closed at once."""
         ...
 
     def check_user(self, group: str, container_id: str, user: str) -> None:

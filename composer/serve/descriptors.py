@@ -17,9 +17,14 @@ _CAPACITY = 1 << 20
 def pipe() -> tuple[int, int]:
     """A large pipe: (reading end, writing end)."""
     reading, writing = os.pipe()
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _CAPACITY)
+    widen(writing)
     return reading, writing
+
+
+def widen(fd: int) -> None:
+    """Enlarge a pipe, given one of its ends."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
 
 async def read(fd: int) -> bytes:

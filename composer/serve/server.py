@@ -12,8 +12,9 @@ import signal
 import socket
 import struct
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +25,7 @@ from composer.release import VERSION
 from composer.serve.access import Access, scoped
 from composer.serve.docker.attach import Waiting
 from composer.serve.docker.event_journal import Journal
+from composer.serve.docker.execs import Execs
 from composer.serve.docker.observer import Observer
 from composer.serve.docker.rows import Rows
 from composer.serve.errors import described_error
@@ -37,6 +39,7 @@ from composer.view.snapshot import Snapshots
 from engine import temporary_directory
 from engine.errors import EngineError
 from engine.kernel.allocator import share_one_arena
+from engine.kernel.open_files import raise_limit
 from engine.paths import make_private
 
 if TYPE_CHECKING:
@@ -45,15 +48,17 @@ if TYPE_CHECKING:
     from composer.run.port import Engine
     from composer.serve.buildkit.control import Builds
     from composer.serve.buildkit.session import Sessions
-    from composer.serve.docker.exec import Exec
     from engine.paths import Roots
 
 _API = f"{NEWEST[0]}.{NEWEST[1]}"
 
 
 THREADS = 512
-"""The number of threads that wait for processes: one for each attached client. As many can do other work, of which a client
-that does not read, or sends slowly, holds up one."""
+"""The number of threads that perform builds and pushes. As many can do other work, of which a client that does not read, or
+sends slowly, holds up one."""
+PER_GROUP = 8
+"""The number of threads that ask one group's keeper or supervisor, so that one that does not answer holds up only the
+clients of its group."""
 
 
 class Server:
@@ -75,8 +80,9 @@ class Server:
         self.access, self._open_engine = access or Access(), open_engine
         self.log = Log()
         self.engine = self.open_engine()
-        self.execs: dict[str, Exec] = {}
+        self.execs = Execs()
         self.threads = anyio.CapacityLimiter(THREADS)
+        self.keepers: dict[str, anyio.CapacityLimiter] = defaultdict(partial(anyio.CapacityLimiter, PER_GROUP))
         self.waiting = Waiting()
         self.journal = Journal()
         self.observer = Observer(self.engine, roots, self.journal)
@@ -111,6 +117,7 @@ class Server:
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""
         share_one_arena()
+        raise_limit()
         temporary_directory.sweep(self.upload_folder)
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         async with anyio.create_task_group() as tasks:

@@ -42,7 +42,7 @@ async def perform(
     )
     client = Client(server.roots, group, server.environ)
     for _ in range(ATTEMPTS):
-        sock = await to_thread.run_sync(client.open, limiter=server.threads)
+        sock = await to_thread.run_sync(client.open, limiter=server.keepers[group])
         with sock:
             sock.setblocking(False)
             end = await _ask(sock, request, listener)
@@ -59,7 +59,7 @@ async def perform(
 async def with_keeper(server: Server, group: str, opens: Callable[[], Process]) -> Process:
     """See `composer.run.client.Client.with_keeper`."""
     client = Client(server.roots, group, server.environ)
-    return await to_thread.run_sync(lambda: client.with_keeper(opens, server.log), limiter=server.threads)
+    return await to_thread.run_sync(lambda: client.with_keeper(opens, server.log), limiter=server.keepers[group])
 
 
 class _Listener:

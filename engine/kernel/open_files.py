@@ -1,5 +1,5 @@
-"""The limit of open descriptors (RLIMIT_NOFILE, getrlimit(2)). A supervisor raises it when it publishes many ports; its
-children get the original limit, which containers inherit."""
+"""The limit of open descriptors (RLIMIT_NOFILE, getrlimit(2)). A supervisor raises it when it publishes many ports, and
+a server for its clients; their children get the original limit, which containers inherit."""
 
 from __future__ import annotations
 

@@ -14,12 +14,16 @@ from engine.errors import EngineError, KeeperAbsent, KeeperLost, NotFound, Opera
 from engine.keeper.connection import Connection
 from engine.kernel import calls
 from engine.paths import Roots
+from engine.poll import readable
 from engine.session.relay import Relay, wanted
-from engine.spec.container import ExecSpec
+from engine.spec.container import PIPE, ExecSpec
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import engine.keeper.bundle as keeper
+    from engine.keeper.protocol import Message
     from engine.spec.state import ContainerRecord
 
 
@@ -66,10 +70,36 @@ PATIENCE = 2.0
 """Seconds for copying the rest of the output after the process has exited while others still hold its streams."""
 
 
+class _Exit:
+    """The exit code of one process, from its keeper's events; `code_of` finds it in the event of that process's exit."""
+
+    def __init__(self, keeper: Connection, code_of: Callable[[Message], int | None]) -> None:
+        self._keeper, self._code_of = keeper, code_of
+        self.code: int | None = None
+
+    def take(self) -> bool:
+        """Read the events that have arrived; returns whether the code is known."""
+        for event in self._keeper.events():
+            if self.code is None:
+                self.code = self._code_of(event)
+        return self.code is not None
+
+    def read(self) -> None:
+        """Wait for the keeper. Raises KeeperLost."""
+        if not self._keeper.feed():
+            raise KeeperLost("the keeper exited, and the exit code of the process is lost")
+
+    def poll(self) -> int | None:
+        """The code if it is known by now. Raises KeeperLost."""
+        while not self.take() and readable(self._keeper.fileno(), timeout=0):
+            self.read()
+        return self.code
+
+
 class ExecProcess:
     """A process started by `exec`; implements composer's `Process`. The descriptors in `stdio` do not enter the
     container; their content is copied during `wait`. The process has the null device in place of a stream that is -1,
-    or of all with a terminal."""
+    or of all with a terminal. For a stream that is PIPE, `pipes` has our end of the process's own pipe."""
 
     def __init__(
         self, roots: Roots, group: str, container_id: str, spec: ExecSpec, stdio: tuple[int, int, int]
@@ -96,8 +126,9 @@ class ExecProcess:
             raise
         self._terminal = others[0] if spec.tty else None
         pipes = {} if spec.tty else {numbers[0]: fd for numbers, fd in zip(streams, others, strict=True)}
+        self.pipes = {number: pipes.pop(number) for number in list(pipes) if stdio[number] == PIPE}
         self._relay = Relay(stdio, pipes)
-        self._code: int | None = None
+        self._exit = _Exit(self._keeper, lambda event: event["exit_code"] if event.get("event") == "exec" else None)
 
     @property
     def stream(self) -> int | None:
@@ -116,26 +147,22 @@ class ExecProcess:
                 fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
 
     def signal(self, number: int) -> None:
-        if self._pidfd >= 0 and self._code is None:
+        if self._pidfd >= 0 and self._exit.code is None:
             with contextlib.suppress(EngineError):
                 calls.pidfd_send_signal(self._pidfd, number)
 
+    def poll(self) -> int | None:
+        return self._exit.poll()
+
     def wait(self) -> int:
-        self._take()
-        while self._code is None:
+        while not self._exit.take():
             if self._relay.turn(self._keeper.fileno(), None):
-                if not self._keeper.feed():
-                    raise KeeperLost("the keeper exited, and the exit code of the process is lost")
-                self._take()
+                self._exit.read()
+        assert self._exit.code is not None
         deadline = time.monotonic() + PATIENCE
         while self._relay.reading and (left := deadline - time.monotonic()) > 0:
             self._relay.turn(-1, left)
-        return self._code
-
-    def _take(self) -> None:
-        for event in self._keeper.events():
-            if event.get("event") == "exec":
-                self._code = int(event["exit_code"])
+        return self._exit.code
 
     def close(self) -> None:
         self._keeper.close()
@@ -158,7 +185,6 @@ class AttachedProcess:
         if not record.state.status.alive and files.read_starting(roots.container(group, container_id)) is None:
             raise WrongState(f"container {record.spec.name} is not running")
         self.tty = record.spec.tty
-        self._code: int | None = None
         self._keeper = _connect(roots, record)
         try:
             reads = stdin and (record.spec.stdin_open or self.tty)
@@ -170,6 +196,8 @@ class AttachedProcess:
             self._keeper.close()
             raise
         self._stream = socket.socket(fileno=descriptors[0])
+        self.pipes: dict[int, int] = {}
+        self._exit = _Exit(self._keeper, self._code_of)
 
     @property
     def stream(self) -> int | None:
@@ -184,19 +212,23 @@ class AttachedProcess:
     def signal(self, number: int) -> None:
         self._quietly("signal", signal=number)
 
+    def poll(self) -> int | None:
+        return self._exit.poll()
+
     def wait(self) -> int:
-        while self._code is None:
-            try:
-                event = self._keeper.event()
-            except KeeperLost as error:
-                raise KeeperLost("the keeper exited, and the exit code of the process is lost") from error
-            if event.get("event") == "exit" and event["id"] == self._id:
-                self._code = int(event["exit"]["exit_code"])
-        return self._code
+        while not self._exit.take():
+            self._exit.read()
+        assert self._exit.code is not None
+        return self._exit.code
+
+    def _code_of(self, event: Message) -> int | None:
+        if event.get("event") == "exit" and event["id"] == self._id:
+            return int(event["exit"]["exit_code"])
+        return None
 
     def _quietly(self, do: str, **fields: int) -> None:
         """A request without an answer, because it comes from a signal handler, possibly during `wait`."""
-        if self._code is None:
+        if self._exit.code is None:
             with contextlib.suppress(OSError):
                 self._keeper.notify(do, id=self._id, **fields)
 

@@ -14,6 +14,7 @@ import select
 import stat
 
 from engine.poll import writable, write_all
+from engine.spec.container import PIPE
 
 CHUNK = 1 << 16
 """Bytes that are copied at once; the default capacity of a pipe."""
@@ -24,8 +25,9 @@ _NULL = os.makedev(1, 3)
 
 
 def wanted(stdio: tuple[int, int, int]) -> list[list[int]]:
-    """The `streams` of an exec request: those for which the caller has a descriptor, except for the null device."""
-    return [[number] for number, fd in enumerate(stdio) if fd >= 0 and not _is_null(fd)]
+    """The `streams` of an exec request: those for which the caller has a descriptor, except for the null device, or
+    wants a PIPE."""
+    return [[number] for number, fd in enumerate(stdio) if fd == PIPE or (fd >= 0 and not _is_null(fd))]
 
 
 def _is_null(fd: int) -> bool:

@@ -260,6 +260,9 @@ class ExecSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     privileged: bool = False
 
 
+PIPE = -2
+"""In place of a descriptor for a stream of `exec_process`: the caller reads or writes the process's pipe itself."""
+
 decode_spec = Decoder(ContainerSpec).decode
 """A ContainerSpec from JSON. Decoders of our types are created when the module is imported, never in a thread: threads
 that decode a type concurrently for the first time crash msgspec 0.22 (a segmentation fault)."""

@@ -16,6 +16,7 @@ from tests.serve.conftest import Api, serving
 GET = b"GET /containers/json?all=1 HTTP/1.1\r\nHost: x\r\n\r\n"
 SLOW = 20
 MANY = 200
+EXECS = 40
 
 
 @contextlib.contextmanager
@@ -61,6 +62,41 @@ def test_200_clients_follow_one_log_and_see_its_end(api):
                     assert said.endswith(b"end\n")
     finally:
         api("DELETE", "/containers/many?force=1")
+
+
+def test_200_attached_clients_that_vanish_and_many_execs_leave_nothing(api):
+    """Neither descriptors, which would run out, nor more threads than one group gets."""
+    api("POST", "/containers/create?name=quiet", {"Image": "busybox", "Cmd": ["sleep", "1000"]})
+    api("POST", "/containers/quiet/start")
+    try:
+        with sockets(api, 1) as (client,):
+            folder = f"/proc/{struct.unpack('3i', client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]}"
+        before = len(os.listdir(f"{folder}/fd"))
+        attach = b"POST /containers/quiet/attach?stream=1&stdin=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: x\r\n"
+        with sockets(api, MANY) as clients:
+            for client in clients:
+                client.sendall(attach + b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+            for client in clients:
+                assert client.recv(65536).startswith(b"HTTP/1.1 101 UPGRADED")
+        command = {"Cmd": ["sh", "-c", "read line; echo $line"], "AttachStdin": True, "AttachStdout": True}
+        ids = [api("POST", "/containers/quiet/exec", command)["Id"] for _ in range(EXECS)]
+        with sockets(api, EXECS) as clients:
+            for client, one in zip(clients, ids, strict=True):
+                start = f"POST /exec/{one}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                client.sendall(start.encode() + b"Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}")
+            for client in clients:
+                client.sendall(b"all\n")
+            threads = len(os.listdir(f"{folder}/task"))
+            for client in clients:
+                said = b""
+                while part := client.recv(65536):
+                    said += part
+                assert said.endswith(b"all\n")
+        assert threads <= 16
+        while len(os.listdir(f"{folder}/fd")) > before + 8:
+            pass
+    finally:
+        api("DELETE", "/containers/quiet?force=1")
 
 
 def test_slow_clients_delay_no_other(api):

@@ -170,21 +170,35 @@ async def _live(
             pump = Pump(raw)
             tasks.start_soon(server.observer.outputs.note, record.id, pump)
 
+            input_ended = anyio.Event()
+
             async def typed(fd: int) -> None:
                 if await pump.half_closing(fd, escape):
                     server.journal.container("detach", record)
                     tasks.cancel_scope.cancel()
+                input_ended.set()
 
             if 0 in wanted:
                 tasks.start_soon(typed, os.dup(process.stream))
-            if record.spec.tty or (framed and wanted >= {1, 2}):
-                await pump.plain(out)
             else:
-                await pump.chosen(out, wanted, framed=framed)
-            await pump.read()
+                input_ended.set()
+            with anyio.CancelScope() as connected:
+                tasks.start_soon(_until_gone, raw, connected)
+                if record.spec.tty or (framed and wanted >= {1, 2}):
+                    await pump.plain(out)
+                else:
+                    await pump.chosen(out, wanted, framed=framed)
+                await pump.read()
+            if connected.cancelled_caught:
+                await input_ended.wait()  # what the client sent before it left
             tasks.cancel_scope.cancel()
     finally:
         process.close()
+
+
+async def _until_gone(raw: Client, scope: anyio.CancelScope) -> None:
+    await raw.gone()
+    scope.cancel()
 
 
 async def _started(server: Server, record: ContainerRecord, raw: Client, client: _Client) -> bool:
@@ -208,14 +222,10 @@ async def _started(server: Server, record: ContainerRecord, raw: Client, client:
                 break
         scope.cancel()
 
-    async def until_gone(scope: anyio.CancelScope) -> None:
-        await raw.gone()
-        scope.cancel()
-
     with server.observer.follow(record) as follower:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(by_others, follower, tasks.cancel_scope)
-            tasks.start_soon(until_gone, tasks.cancel_scope)
+            tasks.start_soon(_until_gone, raw, tasks.cancel_scope)
             await client.ready.wait()
             up = not client.failed
             tasks.cancel_scope.cancel()
@@ -235,6 +245,6 @@ async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
         finally:
             process.close()
 
-    await to_thread.run_sync(work, limiter=server.threads)
+    await to_thread.run_sync(work, limiter=server.keepers[record.group])
     server.journal.container("resize", record, height=str(rows), width=str(columns))
     return Reply()

@@ -1,5 +1,5 @@
-"""Further processes in running containers (Docker Engine API 1.55, "Exec"). Only the server that created an exec has
-it, until the server exits or the container is removed. The process can outlive the server.
+"""Further processes in running containers (Docker Engine API 1.55, "Exec"). Only the server that created an exec knows
+it. The process can outlive the server.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from msgspec import structs
 
 from composer.detach import Detach
-from composer.serve.descriptors import pipe
+from composer.serve.descriptors import widen
 from composer.serve.docker import body
 from composer.serve.docker.body import console_size
 from composer.serve.docker.detach import sequence
@@ -28,7 +28,7 @@ from composer.serve.supervised import with_keeper
 from composer.view import lookup
 from composer.view.start_errors import words
 from engine.errors import EngineError, InvalidSpec, OperationFailed
-from engine.spec.container import ExecSpec
+from engine.spec.container import PIPE, ExecSpec
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -84,10 +84,13 @@ class Exec:
         self.started = False
         self.exit_code: int | None = None
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.exit_code is None
+
 
 def _need(server: Server, request: Request) -> Exec:
-    made: Exec | None = server.execs.get(request.arguments["id"])
-    if made is None:
+    if (made := server.execs.get(request.arguments["id"])) is None:
         raise HTTPError(404, f"No such exec instance: {request.arguments['id']}")
     return made
 
@@ -123,9 +126,9 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         privileged=bool(wanted.privileged),
     )
     if spec.user:
-        await to_thread.run_sync(_check_user, server, record, spec.user, limiter=server.threads)
+        await to_thread.run_sync(_check_user, server, record, spec.user)
     made = Exec(record, wanted, spec)
-    server.execs[made.id] = made
+    server.execs.add(made)
     server.journal.container(f"exec_create: {_line(spec)}", record, execID=made.id)
     return Reply({"Id": made.id}, status=201)
 
@@ -152,7 +155,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         try:
             await server.tasks.start(_alone, server, made)
         except EngineError as error:
-            raise HTTPError(400, _failed(made, error)) from error
+            raise HTTPError(400, _failed(server, made, error)) from error
         return Reply()
     server.journal.container(f"exec_start: {_line(made.spec)}", record, execID=made.id)
     # The client decides now whether it wants frames, whether or not the process has a terminal.
@@ -164,7 +167,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         return None
     made.started = True
     if not (made.spec.working_dir or "/").startswith("/"):
-        made.exit_code = 128
+        server.execs.ended(made, 128)
         await raw.send(_as_output("Cwd must be an absolute path\r\n", tty=tty))
         await raw.end()
         return None
@@ -176,15 +179,15 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         else:
             await _piped(server, made, raw)
     except EngineError as error:
-        await raw.send(_as_output(f"{_failed(made, error)}\r\n", tty=tty))
+        await raw.send(_as_output(f"{_failed(server, made, error)}\r\n", tty=tty))
     await raw.end()
     return None
 
 
-def _failed(made: Exec, error: EngineError) -> str:
+def _failed(server: Server, made: Exec, error: EngineError) -> str:
     """Why the process could not start; its exit code tells whether the program was found."""
     code, text = getattr(error, "exit_code", 126), words(error.message, name="", endpoint="")
-    made.exit_code = 127 if code == 127 or "executable file not found" in text else 126
+    server.execs.ended(made, 127 if code == 127 or "executable file not found" in text else 126)
     return text
 
 
@@ -206,7 +209,9 @@ async def _open(server: Server, made: Exec, stdio: tuple[int, int, int]) -> Proc
 
 
 async def _ended(server: Server, made: Exec, process: Process) -> None:
-    made.exit_code = await to_thread.run_sync(process.wait, abandon_on_cancel=True, limiter=server.threads)
+    while (code := process.poll()) is None:
+        await anyio.wait_readable(process.fileno())
+    server.execs.ended(made, code)
     with contextlib.suppress(HTTPError):
         record = lookup.container(server.engine, made.container_id)
         server.journal.container("exec_die", record, execID=made.id, exitCode=str(made.exit_code))
@@ -242,37 +247,18 @@ async def _connected(server: Server, made: Exec, process: Process, raw: Raw) -> 
 async def _piped(server: Server, made: Exec, raw: Raw) -> None:
     """Run with pipes: the client's input goes in, the output goes back in frames."""
     wanted = made.wanted
-    ours, theirs = _pipes(bool(wanted.attach_stdin), bool(wanted.attach_stdout), bool(wanted.attach_stderr))
-    try:
-        process = await _open(server, made, theirs)
-    except EngineError:
-        _close(ours)
-        raise
-    finally:
-        _close(theirs)
+    stdin, stdout, stderr = (
+        PIPE if attached else -1 for attached in (wanted.attach_stdin, wanted.attach_stdout, wanted.attach_stderr)
+    )
+    process = await _open(server, made, (stdin, stdout, stderr))
     async with _connected(server, made, process, raw) as (tasks, pump):
-        if ours[0] >= 0:
-            tasks.start_soon(pump.into, ours[0])
-        for stream in (1, 2):
-            if ours[stream] >= 0:
-                tasks.start_soon(pump.framed, stream, ours[stream])
-
-
-def _pipes(stdin: bool, stdout: bool, stderr: bool) -> tuple[list[int], tuple[int, int, int]]:
-    """Our ends and the process's ends; -1 for streams without a client."""
-    ours, theirs = [-1, -1, -1], [-1, -1, -1]
-    for stream, wanted in enumerate((stdin, stdout, stderr)):
-        if wanted:
-            reading, writing = pipe()
-            ours[stream], theirs[stream] = (reading, writing) if stream else (writing, reading)
-            os.set_blocking(ours[stream], False)
-    return ours, (theirs[0], theirs[1], theirs[2])
-
-
-def _close(descriptors: Iterable[int]) -> None:
-    for fd in descriptors:
-        if fd >= 0:
-            os.close(fd)
+        for stream, fd in process.pipes.items():
+            os.set_blocking(fd, False)
+            widen(fd)
+            if stream:
+                tasks.start_soon(pump.framed, stream, fd)
+            else:
+                tasks.start_soon(pump.into, fd)
 
 
 async def _terminal(server: Server, made: Exec, raw: Raw, escape: Detach, *, plain: bool) -> None:
@@ -314,7 +300,7 @@ async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply
     return Reply(
         {
             "ID": made.id,
-            "Running": made.process is not None and made.exit_code is None,
+            "Running": made.running,
             "ExitCode": made.exit_code,
             "ProcessConfig": process,
             "OpenStdin": bool(made.wanted.attach_stdin),

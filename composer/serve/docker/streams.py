@@ -14,6 +14,8 @@ from composer.serve.descriptors import read, write
 from composer.serve.http.errors import ClientGone
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from composer.detach import Detach
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
@@ -86,15 +88,16 @@ class Pump:
                 since = time.monotonic()
             left = now
 
-    async def framed(self, stream: int, fd: int) -> None:
-        """Send data from `fd` in frames of this stream, or unframed if it is 0."""
-        await self._out(fd, stream)
+    def framed(self, stream: int, fd: int) -> Coroutine[None, None, None]:
+        """Send data from `fd` in frames of this stream, or unframed if it is 0. Counts for `drained` from the call on,
+        even before it is awaited."""
+        self._open += 1
+        return self._out(fd, stream)
 
     async def plain(self, fd: int) -> None:
-        await self._out(fd, 0)
+        await self.framed(0, fd)
 
     async def _out(self, fd: int, stream: int) -> None:
-        self._open += 1
         try:
             while data := await read(fd):
                 async with self._sending:

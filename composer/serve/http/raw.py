@@ -12,9 +12,6 @@ from anyio.abc import SocketAttribute
 
 from composer.serve.http.channel import Channel
 
-HALF_CLOSED = 0.5
-"""Seconds between checks whether a client that closed its sending side is still connected; no event exists for that."""
-
 
 class Raw:
     """The raw two-way stream of a hijacked connection."""
@@ -31,13 +28,10 @@ class Raw:
         await self._channel.write(data)
 
     async def gone(self) -> None:
-        """Return when the client has closed the connection, not only its side of it; data that arrives meanwhile is
-        kept."""
-        await self._channel.gone()
-        poll = select.poll()
-        poll.register(self._channel.stream.extra(SocketAttribute.raw_socket), 0)
-        while not any(event & select.POLLHUP for _, event in poll.poll(0)):
-            await anyio.sleep(HALF_CLOSED)
+        """Return when the client has closed the connection, not only its side of it. Reads nothing."""
+        with select.epoll() as hang_up:
+            hang_up.register(self._channel.stream.extra(SocketAttribute.raw_socket), 0)  # EPOLLHUP, epoll_ctl(2)
+            await anyio.wait_readable(hang_up)
 
     def unread(self) -> int:
         """Bytes sent that the client has not yet read (SIOCOUTQ, unix(7)); 0 when it has disconnected."""
