@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Set
 
+from engine.filetree.descent import DIRECTORY, Descent
 from engine.kernel import idmap
 
 WHITEOUT = ".wh."
@@ -38,9 +40,30 @@ def make_whiteout(parent: int, name: str) -> None:
     os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=parent)
 
 
-def make_opaque(directory: int) -> None:
-    """Mark the directory open as `directory`, which must not be an O_PATH descriptor."""
-    os.setxattr(directory, xattr_prefix() + "opaque", b"y")
+def make_opaque(parent: int, name: str) -> None:
+    directory = os.open(name, DIRECTORY, dir_fd=parent)
+    try:
+        os.setxattr(directory, xattr_prefix() + "opaque", b"y")
+    finally:
+        os.close(directory)
+
+
+def has_only_whiteouts(parent: int, name: str, implied: Set[int]) -> bool:
+    """Whether the directory holds nothing but whiteouts, and directories whose inode numbers are in `implied`."""
+    with Descent(parent) as walk:
+        levels = [iter(os.listdir(walk.enter(name)))]
+        while levels:
+            found = next(levels[-1], None)
+            if found is None:
+                levels.pop()
+                walk.leave()
+                continue
+            status = os.stat(found, dir_fd=walk.fd, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode) and status.st_ino in implied:
+                levels.append(iter(os.listdir(walk.enter(found))))
+            elif not is_whiteout(status):
+                return False
+    return True
 
 
 def is_opaque(names: list[str]) -> bool:

@@ -86,6 +86,8 @@ class _Unpacker:
         self.rename, self.plain = rename, plain
         self.below = below.strip("/")
         self.times: dict[str, int] = {}
+        self.implied: set[int] = set()
+        """Inode numbers of directories without an entry, which only hold others."""
         self.names = 0
         self.done = Unpacked()
 
@@ -131,9 +133,12 @@ class _Unpacker:
         try:
             parent, name = self.tree.parent(path, self.made)
         except OperationFailed as error:
-            if whiteout and error.errno == errno.ENOTDIR:
+            if not self.layer or error.errno != errno.ENOTDIR:
+                raise
+            if whiteout:
                 return  # the directory itself is hidden or replaced in this layer (github.com/opencontainers/umoci #254)
-            raise
+            self.uncover(path)
+            parent, name = self.tree.parent(path, self.made)
         if whiteout:
             self.whiteout(parent, name, path)
             return
@@ -204,11 +209,13 @@ class _Unpacker:
                 os.mkdir(name, 0o700, dir_fd=parent)
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
-            if hidden:
-                overlay.make_opaque(fd)
+            if self.implied:
+                self.implied.discard(os.fstat(fd).st_ino)
             self.attributes(fd, entry)
         finally:
             os.close(fd)
+        if hidden:
+            overlay.make_opaque(parent, name)
         self.times[path] = entry.mtime
         self.names += len(path)
         if self.names > self.limits.max_names:
@@ -280,11 +287,7 @@ class _Unpacker:
 
     def whiteout(self, parent: int, name: str, path: str) -> None:
         if name == overlay.OPAQUE:
-            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
-            try:
-                overlay.make_opaque(fd)
-            finally:
-                os.close(fd)
+            overlay.make_opaque(parent, ".")
             return
         hidden = name[len(overlay.WHITEOUT) :]
         if not hidden or hidden in (".", ".."):
@@ -292,14 +295,37 @@ class _Unpacker:
         try:
             overlay.make_whiteout(parent, hidden)
         except FileExistsError:
-            # A whiteout hides the layers below; this layer's own files stay (layer.md, "Whiteouts").
             status = os.stat(hidden, dir_fd=parent, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
-                fd = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-                try:
-                    overlay.make_opaque(fd)
-                finally:
-                    os.close(fd)
+                self.hide(parent, hidden)
+
+    def hide(self, parent: int, name: str) -> None:
+        """Hide what the layers below have in a directory of this layer, whose own files stay (layer.md, "Whiteouts"); all of
+        it if this layer has nothing but whiteouts there."""
+        inode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_ino
+        if inode in self.implied and overlay.has_only_whiteouts(parent, name, self.implied):
+            self.clear(parent, name)
+            overlay.make_whiteout(parent, name)
+        else:
+            overlay.make_opaque(parent, name)
+        self.implied.discard(inode)
+
+    def uncover(self, path: str) -> None:
+        """Put a directory in the place of a whiteout on the way to `path`: the whiteout came before this layer's own
+        files."""
+        names = path.split("/")[:-1]
+        for number in range(1, len(names) + 1):
+            parent, name = self.tree.parent("/".join(names[:number]))
+            try:
+                status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                return
+            if overlay.is_whiteout(status):
+                self.clear(parent, name)
+                os.mkdir(name, 0o700, dir_fd=parent)
+                self.made(parent, name)
+                overlay.make_opaque(parent, name)
+                return
 
     def clear(self, parent: int, name: str) -> None:
         """Remove what an entry replaces. Cached descriptors of a removed directory must not be used again."""
@@ -316,6 +342,8 @@ class _Unpacker:
         try:
             os.fchown(fd, *(self.owner or (0, 0)))
             os.fchmod(fd, 0o755)
+            if self.layer:
+                self.implied.add(os.fstat(fd).st_ino)
         finally:
             os.close(fd)
 

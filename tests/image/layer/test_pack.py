@@ -46,7 +46,7 @@ def tree(tmp_path):
     os.setxattr(root / "dir", "user.note", b"binary \0\n\xff")
     os.mkfifo(root / "fifo")
     overlay.make_whiteout(os.open(root, os.O_RDONLY), "gone")
-    overlay.make_opaque(os.open(root / "dir/sub", os.O_RDONLY))
+    overlay.make_opaque(os.open(root / "dir", os.O_RDONLY), "sub")
     os.utime(root / "dir", (1, -5))
     return root
 

@@ -64,6 +64,36 @@ def test_a_whiteout_below_a_whiteout_adds_nothing(extract, tar):
     assert sorted(os.listdir(root)) == ["d", "e", "end"]
 
 
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        ((".wh.d", "d/b"), ["d opaque", "d/b"]),
+        ((".wh.d", "d/e/f/b"), ["d opaque", "d/e", "d/e/f", "d/e/f/b"]),
+        (("d/.wh.a", ".wh.d"), ["d whiteout"]),
+        (("d/e/.wh.a", "d/.wh.e", ".wh.d"), ["d whiteout"]),
+        (("d/e/.wh.a", ".wh.d"), ["d whiteout"]),
+        (("d/e/.wh.a", ".wh.d", "d/b"), ["d opaque", "d/b"]),
+        (("d/e/b", ".wh.d", "d/.wh.e"), ["d opaque", "d/e opaque", "d/e/b"]),
+        (("d/", "d/.wh.a", ".wh.d"), ["d opaque", "d/a whiteout"]),
+        (("d/.wh.a", "d/", ".wh.d"), ["d opaque", "d/a whiteout"]),
+        (("d/.wh..wh..opq", ".wh.d"), ["d whiteout"]),
+    ],
+)
+def test_whiteout_before_or_after_files_of_its_directory(extract, tar, names, left):
+    """The order does not matter: whiteouts hide the layers below, and never this layer's own files."""
+    archive = tar()
+    for name in names:
+        archive = archive.dir(name.rstrip("/")) if name.endswith("/") else archive.add(name, b"")
+    root = extract(archive.bytes())
+    found = []
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        opaque = stat.S_ISDIR(status.st_mode) and overlay.is_opaque(os.listxattr(path))
+        form = " whiteout" if overlay.is_whiteout(status) else " opaque" if opaque else ""
+        found.append(f"{path.relative_to(root)}{form}")
+    assert found == left
+
+
 def test_files_of_every_kind(extract, tar):
     data = (
         tar(format=tarfile.PAX_FORMAT)
