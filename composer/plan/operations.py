@@ -259,6 +259,18 @@ class Plan(Struct, kw_only=True, omit_defaults=True):
         name = service_of(record)
         return self.add(kind, record.spec.name, cause, container_id=record.id, service_name=name, **fields)
 
+    def waits_for(self, operation: Operation, other: Operation) -> bool:
+        """Whether the operation waits for the other one, directly or not, or is the same."""
+        waiting, seen = [operation.id], set()
+        while waiting:
+            current = waiting.pop()
+            if current == other.id:
+                return True
+            if current not in seen:
+                seen.add(current)
+                waiting += self.operations[current].after
+        return False
+
     def warn_of_orphans(self, orphans: Iterable[ContainerRecord]) -> None:
         names = ", ".join(sorted(record.spec.name for record in orphans))
         self.warnings.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from composer.plan.observed import Snapshot
-from composer.plan.operations import Operation, Plan, Rejoin, Start, Stop
+from composer.plan.operations import Plan, Rejoin, Start, Stop
 from engine.spec.container import Attachment
 
 Place = tuple[str, str]
@@ -47,7 +47,7 @@ def order(plan: Plan, snapshot: Snapshot) -> None:
     for number, befores in needed.items():
         op = plan.operations[number]
         for before in befores:
-            if not _waits_for(plan, before, number):
+            if not plan.waits_for(before, op):
                 op.after = tuple(dict.fromkeys((*op.after, before.id)))
 
 
@@ -56,17 +56,3 @@ def _fixed(networks: tuple[Attachment, ...]) -> Iterator[Place]:
         for address in (one.ipv4_address, one.ipv6_address):
             if address:
                 yield one.network, address
-
-
-def _waits_for(plan: Plan, operation: Operation, other: int) -> bool:
-    """Whether the operation waits for the one with the id `other`, directly or not."""
-    waiting, seen = [operation.id], set()
-    after = {one.id: one.after for one in plan.operations}
-    while waiting:
-        current = waiting.pop()
-        if current == other:
-            return True
-        if current not in seen:
-            seen.add(current)
-            waiting += after[current]
-    return False

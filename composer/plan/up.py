@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from composer.plan import jobs, recreation, refusal, rejoining, replacement
+from composer.plan import handover, jobs, recreation, refusal, rejoining, replacement
 from composer.plan.desired import Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
@@ -55,6 +55,7 @@ class _Up:
                 self._service(self.desired.services[name])
         self._others()
         rejoining.order(self.plan, self.snapshot)
+        handover.order(self.plan, self.snapshot)
         self.shared.drop_renamed()
         if self.options.wait and not self.options.no_start:
             dependencies = [one for name in self.names for one in self.desired.services[name].depends_on]

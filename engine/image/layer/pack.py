@@ -30,7 +30,7 @@ Skip = Callable[[os.stat_result], bool]
 
 def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False, live: bool = False) -> int:
     """Write the tree below the descriptor `root` as a tar stream; returns the number of bytes of file content. Raises
-    OperationFailed.
+    OperationFailed; BrokenPipeError when `write` does.
 
     `root_entry` writes an entry for the root directory first. With `whiteouts` False, the tree is an ordinary one (a merged
     root), whose devices and attributes have no special meaning. With `live`, the tree may change meanwhile, as for `pack_open`.
@@ -40,6 +40,8 @@ def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = 
         if root_entry:
             packer.header("./", os.stat(root), tar.DIRECTORY)
         packer.tree(root)
+    except BrokenPipeError:
+        raise  # the reader of the archive is gone
     except OSError as error:
         raise OperationFailed.of("read layer at", packer.at or "/", error) from error
     write(_BLOCK * 2)
