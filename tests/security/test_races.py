@@ -7,14 +7,17 @@ may create those that its device cgroup closes to it), no FIFO blocks, and no ar
 import contextlib
 import io
 import os
+import re
 import tarfile
 import time
 
 import pytest
 
+from engine.container import own_files
 from engine.errors import EngineError
 from engine.filetree.size import tree_size
 from engine.spec.container import Mount
+from engine.spec.state import Endpoint
 from tests.security.host import PYTHON
 
 SECONDS = 0.3
@@ -140,6 +143,77 @@ def test_copies_into_it(host, attacker, path):
             file.seek(0)
             with contextlib.suppress(EngineError):
                 host.engine.copy_in(host.group, attacker.id, path, file.fileno())
+
+
+ETC = """
+import ctypes, os, threading
+libc = ctypes.CDLL(None)
+os.makedirs("/other")
+for name in ("hosts", "passwd"):
+    os.mkfifo("/other/fifo-" + name)
+    os.mknod("/other/device-" + name, 0o20666, os.makedev(1, 5))
+    os.symlink(MARKER, "/other/link-" + name)
+os.mkfifo("/other/hosts")
+with open("/other/passwd", "w") as file:
+    file.write("web:x:1:1::/:/bin/sh")
+def write(path):
+    while True:
+        fd = os.open(path, os.O_RDWR)
+        os.write(fd, b"x")
+        os.close(fd)
+threading.Thread(target=write, args=("/other/fifo-passwd",), daemon=True).start()
+print("swapping", flush=True)
+while True:
+    for kind in ("fifo", "device", "link"):
+        for name in ("hosts", "passwd"):
+            ours, theirs = f"/etc/{name}".encode(), f"/other/{kind}-{name}".encode()
+            libc.renameat2(-100, ours, -100, theirs, 2)
+            libc.renameat2(-100, ours, -100, theirs, 2)
+    libc.renameat2(-100, b"/etc", -100, b"/other", 2)
+    libc.renameat2(-100, b"/etc", -100, b"/other", 2)
+"""
+"""Exchanges /etc, and files in it; /etc/hosts itself is a mount point, and stays."""
+
+
+@pytest.fixture
+def configuring(host, secret):
+    """A container that exchanges its /etc."""
+    script = ETC.replace("MARKER", repr(str(secret)))
+    record = host.start("/usr/bin/python3", "-I", "-S", "-c", script, mounts=PYTHON)
+    while "swapping" not in host.output(record):
+        assert host.session.record(record.id).state.status.alive, host.output(record)
+    return record
+
+
+@pytest.mark.parametrize("capabilities", [(), ("SYS_PTRACE",)], ids=["default", "ptrace"])
+def test_users_are_looked_up_in_it(host, secret, capabilities):
+    """As for hooks, health checks and `exec`; with SYS_PTRACE before the process is created."""
+    script = ETC.replace("MARKER", repr(str(secret)))
+    record = host.start("/usr/bin/python3", "-I", "-S", "-c", script, mounts=PYTHON, cap_add=capabilities)
+    while "swapping" not in host.output(record):
+        assert host.session.record(record.id).state.status.alive, host.output(record)
+    for _ in rounds():
+        try:
+            text = host.exec(record, "cat", "/proc/self/status", user="web").out
+            assert re.search(r"^Uid:\t(\d+)", text, re.M)[1] in ("1", "1000")
+        except EngineError as error:
+            assert "NoneType" not in str(error) and HOSTS not in str(error)
+
+
+def test_edits_of_its_hosts(host, configuring):
+    end = Endpoint(network="n", ipv4_address="192.0.2.7")
+    for number, _ in enumerate(rounds()):
+        own_files.change_hosts(configuring, [end] if number % 2 else [], [] if number % 2 else [end])
+
+
+def test_starts_that_mount_secrets_over_it(host, attacker):
+    """The fixture checks that nothing is created in the host's folder."""
+    volume = next(mount.source for mount in attacker.spec.mounts if mount.type == "volume")
+    shared = Mount(type="volume", source=volume, target="/v")
+    for target in ("/v/t/d/below/new", "/v/t/f", "/v/t/dlink/new", "/v/t/d/made/new", "/v/t/link"):
+        kept = Mount(type="file", content="kept", target=target, uid=7, mode=0o400)
+        with contextlib.suppress(EngineError):
+            host.run("true", mounts=(shared, kept))
 
 
 def test_starts_that_use_its_files(host, attacker, secret):

@@ -62,6 +62,8 @@ def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
         os.close(found)
     try:
         with open(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):  # it has been replaced since
+                raise OperationFailed("read", path, detail="it is not a regular file")
             text = file.read(_LIMIT).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise OperationFailed.of("read", path, error) from error
