@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "composer.view": ("composer.plan.labels", "composer.plan.naming", "engine.filetree.size", "engine.spec"),
     "composer.run": (
         "composer.compiled", "composer.cron", "composer.release", "composer.plan", "engine.spec", "engine.errors",
-        "engine.paths", "engine.control",
+        "engine.paths", "engine.control", "engine.mount_view",
     ),
     "composer.run.early_fork": (
         "composer.compiled", "composer.plan", "composer.run", "engine.background", "engine.paths",
@@ -82,6 +82,7 @@ MAY_IMPORT = {
     "engine.poll": (),
     "engine.control": ("engine.errors", "engine.paths", "engine.poll"),
     "engine.ignore": ("engine.errors",),
+    "engine.mount_view": ("engine.kernel", "engine.errors"),
     "engine.host": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.kernel": ("engine.errors",),
     "engine.store": ("engine.paths", "engine.disk_reserve", "engine.errors"),

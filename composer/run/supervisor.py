@@ -27,7 +27,7 @@ from composer.plan import observed
 from composer.plan.operations import Plan
 from composer.plan.reconcile import reconcile
 from composer.plan.replacement import leftovers
-from composer.run import oneoff
+from composer.run import mounted_paths, oneoff
 from composer.run.attach_handshake import AttachHandshake
 from composer.run.connection import Connection
 from composer.run.control import Control
@@ -310,6 +310,9 @@ class Supervisor:
                 plan = Plan(operations=list(request.operations))
             else:
                 plan = reconcile(request.desired, snapshot, request.options)
+            extra = request.oneoff.spec if request.oneoff is not None else None
+            sock = connection.sock if connection is not None else None
+            mounted_paths.check(self._roots, self._project, plan, extra, sock)
             if request.oneoff is not None:
                 for warning in plan.warnings:
                     send(Note(f"warning: {warning}"))

@@ -1,5 +1,6 @@
 """Machines that lack something: one sentence names what is missing, the next what to do, and nothing is left behind."""
 
+import json
 import shlex
 import subprocess
 
@@ -113,3 +114,23 @@ mkdir empty; mkdir -p {composer.roots.state}/cache; mount -t tmpfs empty {compos
     assert "load libseccomp.so.2: " in done.err
     assert done.err.endswith("Install it: apt install libseccomp2\n")
     composer("down")
+
+
+def test_other_mounts_than_the_supervisors(restricted, composer):
+    """The supervisor would mount its own files: a command that sees others is refused, unless it uses none of them."""
+    (composer.folder / "data").mkdir()
+    plain = {"image": "busybox", "command": "sleep 600", "network_mode": "none", "stop_grace_period": "0s"}
+    bound = {**plain, "volumes": ["./data:/data"]}
+    deeper = {**plain, "volumes": ["./data/made/new:/data"]}
+    composer.write(compose=json.dumps({"services": {"first": plain, "plain": plain, "bound": bound, "deeper": deeper}}))
+    composer("up", "-d", "first")
+    arrange = "mount -t tmpfs tmpfs data; mkdir data/made"
+    for words in (("up", "-d", "bound"), ("run", "--rm", "-T", "bound", "true"), ("create", "deeper")):
+        done = restricted(*words, arrange=arrange)
+        assert " is not the same file for this command as for process " in done.err
+        assert done.err.endswith("Run composer where the project was started, or run composer down there first.\n")
+    restricted("up", "-d", "plain", arrange=arrange, code=0)
+    restricted("exec", "-T", "plain", "true", arrange=arrange, code=0)
+    restricted("up", "-d", "bound", code=0)
+    restricted("down", "-t", "0", arrange=arrange, code=0)
+    assert not list((composer.folder / "data").iterdir())
