@@ -19,6 +19,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from importlib.abc import Loader
     from types import CodeType, ModuleType
 
     Source = tuple[int, int, int]
@@ -34,6 +35,8 @@ _LOWEST = 10
 """The file's descriptor is at least this one, so that those with fixed numbers in a forked process do not replace it."""
 _DAMAGED = ValueError, EOFError, TypeError
 """What marshal raises for bytes that it has not written."""
+_LATE = frozenset({"msgspec.inspect", "textwrap"})
+"""Modules that their importers hardly ever use, and that are slow to load. They are loaded when first used."""
 _PYC_HEAD = 16
 """Bytes before the code of a .pyc file: magic number, flags, the source's time and size (PEP 552)."""
 
@@ -59,6 +62,7 @@ class _Finder:
 
     def __init__(self, fd: int, begin: int, entries: dict[str, bytes]) -> None:
         self.fd, self._begin, self._entries = fd, begin, entries
+        self._path = _path()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -72,9 +76,14 @@ class _Finder:
             return None
         if not length or _state(source) != state:
             return None
-        loader = _Loader(name, source, os.pread(self.fd, length, self._begin + offset))
+        loader: Loader = _Loader(name, source, os.pread(self.fd, length, self._begin + offset))
+        if name in _LATE:
+            from importlib.util import LazyLoader
+
+            loader = LazyLoader(loader)
         spec = ModuleSpec(name, loader, origin=source, is_package=package)
         spec.has_location = True
+        spec.cached = self._path  # or importlib would derive the path of a .pyc file
         if package:
             spec.submodule_search_locations = [os.path.dirname(source)]
         return spec
@@ -170,7 +179,10 @@ def _loaded() -> Iterator[tuple[str, str]]:
     """Names and source files of the modules of this process, but those of the user's directory (`python -m composer`)."""
     foreign = "\0" if sys.flags.safe_path else f"{sys.path[0]}/"
     for name, module in list(sys.modules.items()):
-        spec: ModuleSpec | None = getattr(module, "__spec__", None)
+        try:
+            spec: ModuleSpec | None = object.__getattribute__(module, "__spec__")  # (getattr would load a late module)
+        except AttributeError:
+            continue
         if spec is None or spec.name != name or not isinstance(spec.loader, SourceFileLoader):
             continue
         if name != "__main__" and not spec.loader.path.startswith(foreign):

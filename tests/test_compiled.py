@@ -65,6 +65,15 @@ def test_the_second_process_imports_from_the_file(tree):
     assert same, "written again, though nothing has changed"
 
 
+def test_modules_that_are_hardly_used_are_loaded_when_used(tree):
+    """Rewriting the file is no use, although it looks at every module."""
+    tree.run(more="import textwrap")
+    late = "assert type(textwrap).__name__ == '_LazyModule'\n"
+    used = "assert textwrap.dedent(' a') == 'a' and type(textwrap).__name__ == 'module'\n"
+    tree.change(2)
+    assert tree.run(more=f"import textwrap\n{late}compiled.renew()\n{late}{used}") == (2, False)
+
+
 def test_a_low_limit_of_open_files(tree):
     """The file gets a descriptor that the limit does not permit."""
     tree.run()
