@@ -44,7 +44,7 @@ def test_many_ports_take_one_descriptor(store, kind):
     for port in (21000, 21252, 21253, 21999):
         assert all(refused(kind, address, port) for address in ("0.0.0.0", "::", "127.0.0.1", "::1"))
     held.close()
-    assert descriptors() == before
+    assert descriptors() <= before  # the collector may close those of earlier tests
     assert not refused(kind, "0.0.0.0", 21000) and not refused(kind, "::", 21999)
 
 
