@@ -16,11 +16,12 @@ import engine.rootless.client as rootless
 from engine.errors import EngineError, NotFound
 from engine.net import bridge, endpoint, ipam, options, ports, preferences, removal, veth
 from engine.net.endpoint import Plan
-from engine.net.firewall import backend, probe, published_ports
+from engine.net.firewall import backend, native, probe, published_ports
 from engine.net.firewall.enforce import Enforcement
 from engine.net.firewall.published_ports import Port
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
+from engine.net.relay import returning
 from engine.net.relay.relay import Relay, Target
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord
@@ -407,6 +408,8 @@ class Wiring:
         if preferences.read().ports_opened_by == "firewall":
             rules = [rule for rule in rules if rule.direct]  # the relay serves the others
         relayed: list[Port] = []
+        if reservation is not None and reservation.by_rules and not _by_rules():
+            reservation = self._hold(container_id, found)  # our table has been created without tproxy
         if reservation is not None and reservation.by_rules:
             for port in published_ports.for_relay(v4, v6, found):
                 relayed.append(replace(port, inlet=self._relay.inlet(port.version, port.protocol)))
@@ -485,13 +488,19 @@ class Wiring:
 
 def _by_rules() -> bool:
     """Whether packet rules serve published ports on all addresses of the host, also on loopback addresses."""
-    return not rootless.here() and preferences.read().ports_opened_by != "firewall" and probe.native()
+    return (
+        not rootless.here()
+        and preferences.read().ports_opened_by != "firewall"
+        and probe.native()
+        and native.has_relay()
+    )
 
 
 def _target(v4: str, v6: str, endpoints: Sequence[Endpoint]) -> Target:
     """Only for an ordinary user the relay serves clients whose address packet rules would have kept."""
-    if not rootless.here():
+    if not rootless.here() or not probe.native():
         return Target(v4, v6)
+    returning.prepare()
     bits = {one.ipv4_address: one.ipv4_prefix for one in endpoints} | {o.ipv6_address: o.ipv6_prefix for o in endpoints}
     return Target(v4, v6, True, bits.get(v4, 0), bits.get(v6, 0))
 

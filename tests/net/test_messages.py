@@ -3,6 +3,7 @@
 from itertools import count
 
 import pytest
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
@@ -92,6 +93,17 @@ CASES = [
         messages.subnet_route("fd00::/64", 4, "fd00::1"), rtmsg, 24, NEW,
         [("RTA_DST", "fd00::"), ("RTA_OIF", 4), ("RTA_PRIORITY", 256)],
         {"family": 10, "dst_len": 64, "table": 254, "proto": 2, "type": 1, "scope": 0},
+    ),
+    *(
+        (
+            messages.marked(version, 7, 9), fibmsg, 32, NEW, [("FRA_FWMARK", 7)],
+            {"family": family, "table": 9, "action": 1},
+        )
+        for version, family in ((4, 2), (6, 10))
+    ),
+    (
+        messages.all_local(4, 9, 1), rtmsg, 24, REPLACE, [("RTA_OIF", 1)],
+        {"family": 2, "table": 9, "proto": 3, "type": 2, "scope": 254},
     ),
 ]  # fmt: skip
 

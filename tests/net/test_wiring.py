@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, PortInUse, Unsupported
 from engine.net import conntrack
-from engine.net.firewall import native, netlink
+from engine.net.firewall import native, netlink, ruleset
 from engine.net.wiring import Wiring
 from engine.spec import networkoptions
 from engine.spec.container import Attachment, PortBinding
@@ -547,3 +547,23 @@ async def test_addresses_are_announced_when_the_network_says_so(store, wiring, s
             frame = await aside(sniffer.recv, 100)
         assert socket.inet_ntoa(frame[28:32]) == socket.inet_ntoa(frame[38:42]) == plans[0].endpoint.ipv4_address
         await wiring.disconnect(a.id)
+
+
+@running
+async def test_a_kernel_without_tproxy(store, wiring, spaces, monkeypatch):
+    """The relay then has a socket for each port."""
+    monkeypatch.setattr(ruleset, "_left_out", set())
+    monkeypatch.setattr(ruleset, "divert", lambda *_: netlink._expression("missing", b""))
+    for cached in (ruleset.note, ruleset.rules, ruleset._translating):
+        cached.cache_clear()
+    a = spaces()
+    ports = [PortBinding(container_port=80, host_port="8080")]
+    async with network(store), connected(wiring, a, Attachment(network="n"), ports=ports):
+        listener = a.listen(80)
+        for address in ("127.0.0.1", "::1"):
+            assert await aside(reaches, None, address, 8080, listener) == "172.17.0.1"
+        assert not ruleset.has_relay()
+        await wiring.check()
+    monkeypatch.undo()
+    for cached in (ruleset.note, ruleset.rules, ruleset._translating):
+        cached.cache_clear()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.kernel import calls, flags
 from tests.rootless.as_user import FIRST, UID
 from tests.rootless.conftest import PATIENCE
 
@@ -112,6 +113,86 @@ COPY --chown=7:8 compose.yaml /e
     assert " 7        8 " in shown
     images = user("run", "--rm", "-T", "a", "sh", "-c", "ls /b/old | wc -l; readlink /b/d").out
     assert images.split() == ["0", "c"]
+
+
+@pytest.fixture
+def far():
+    """Addresses of a client that is not the host's loopback."""
+    addresses = ("198.51.100.7", "2001:db8:7::7")
+    for address in addresses:
+        length = "128" if ":" in address else "32"
+        subprocess.run(["ip", "address", "add", f"{address}/{length}", "dev", "lo"], check=True)
+    yield addresses
+    for address in addresses:
+        length = "128" if ":" in address else "32"
+        subprocess.run(["ip", "address", "delete", f"{address}/{length}", "dev", "lo"], check=True)
+
+
+def sockets_in(pid, port):
+    """Sockets in the network namespace of the process: (kind, version) → socket."""
+    found = {}
+
+    def work():
+        fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        calls.setns(fd, flags.CLONE["net"])
+        os.close(fd)
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            for family, every in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+                sock = socket.socket(family, kind)
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind((every, port))
+                sock.settimeout(PATIENCE)
+                if kind == socket.SOCK_STREAM:
+                    sock.listen()
+                found[kind, family] = sock
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return found
+
+
+def test_a_container_sees_its_clients_addresses(user, far):
+    """From outside; a client on the host's loopback, and a neighbour's address, are the network's gateway."""
+    user.write(
+        compose="""
+services: {web: {image: busybox, command: sleep 600, ports: ["18082:80", "18082:80/udp"]}}
+networks: {default: {enable_ipv6: true, ipam: {config: [{subnet: 10.77.0.0/24}, {subnet: "fd77::/64"}]}}}
+"""
+    )
+    user("up", "-d")
+    sleeper = next(pid for pid in user.processes() if Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00600\x00")
+    servers = sockets_in(sleeper, 80)
+    for client in (*far, "127.0.0.1", "::1"):
+        family = socket.AF_INET6 if ":" in client else socket.AF_INET
+        expected = client if client in far else {socket.AF_INET: "10.77.0.1", socket.AF_INET6: "fd77::1"}[family]
+        for _ in range(2):
+            with socket.socket(family, socket.SOCK_STREAM) as near:
+                near.settimeout(PATIENCE)
+                near.bind((client, 0))
+                port = near.getsockname()[1]
+                near.connect((client, 18082))
+                server, peer = servers[socket.SOCK_STREAM, family].accept()
+                with server:
+                    server.settimeout(PATIENCE)
+                    server.sendall(b"hello")
+                    assert near.recv(5) == b"hello"
+                    near.sendall(bytes(1 << 18))
+                    near.shutdown(socket.SHUT_WR)
+                    assert sum(len(data) for data in iter(lambda sock=server: sock.recv(1 << 16), b"")) == 1 << 18
+                assert peer[0] == expected and (client not in far or peer[1] == port)
+        with socket.socket(family, socket.SOCK_DGRAM) as near:
+            near.settimeout(PATIENCE)
+            near.bind((client, 0))
+            near.connect((client, 18082))
+            near.send(b"question")
+            server = servers[socket.SOCK_DGRAM, family]
+            data, peer = server.recvfrom(100)
+            server.sendto(data[::-1], peer)
+            assert near.recv(100) == b"noitseuq" and peer[0] == expected
+    for sock in servers.values():
+        sock.close()
 
 
 @pytest.fixture

@@ -136,6 +136,11 @@ def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
         foreign.admit_to(kernel, FIREWALLD, foreign.FIREWALLD_CHAINS, foreign.link_names(records))
 
 
+def has_relay() -> bool:
+    """Whether packet rules can direct packets to the relay, as far as is known before the table exists."""
+    return ruleset.has_relay()
+
+
 def has_firewalld() -> bool:
     """Whether firewalld's table exists; its answers can take a while."""
     with Nfnetlink() as kernel:
@@ -165,9 +170,8 @@ def _is_whole(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord])
 
 def _rebuild(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord], ports: Elements) -> None:
     name = table(roots)
-    messages = [netlink.table(name), netlink.delete_table(name), *ruleset.whole(name)]
-    messages += ruleset.closed(name, forwarding.ours())
-    kernel.do("make table", name, messages + _additions(name, _joined(_all_of(records), ports)))
+    emptied = [netlink.table(name), netlink.delete_table(name)]
+    _create(kernel, name, emptied, _joined(_all_of(records), ports))
 
 
 def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
@@ -186,9 +190,23 @@ def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
 
 def _make(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> bool:
     """Create our table with these elements; False if it exists already."""
-    name = table(roots)
-    messages = [*ruleset.whole(name), *ruleset.closed(name, forwarding.ours()), *_additions(name, wanted)]
-    return not kernel.do("make table", name, messages, accept=(errno.EEXIST,))
+    return not _create(kernel, table(roots), [], wanted, accept=(errno.EEXIST,))
+
+
+def _create(
+    kernel: Nfnetlink, name: str, before: Sequence[bytes], wanted: Elements, *, accept: tuple[int, ...] = ()
+) -> int:
+    """Create our table, after `before`. Returns the errno if it is in `accept`."""
+
+    def messages() -> list[bytes]:
+        return [*before, *ruleset.whole(name), *ruleset.closed(name, forwarding.ours()), *_additions(name, wanted)]
+
+    if ruleset.has_relay():
+        failed = kernel.do("make table", name, messages(), accept=(errno.ENOENT, *accept))
+        if failed != errno.ENOENT:
+            return failed
+        ruleset.leave_out_relay()  # the kernel does not know an expression: only tproxy is not in every kernel
+    return kernel.do("make table", name, messages(), accept=accept)
 
 
 def _remove_stale(kernel: Nfnetlink, name: str, wanted: Elements) -> None:

@@ -142,6 +142,15 @@ def divert(family: int, address: int, port: int) -> bytes:
     return _expression("tproxy", number(1, family) + number(2, address) + number(3, port))
 
 
+def has_transparent_socket() -> bytes:
+    """Continue if the packet belongs to a socket with IP_TRANSPARENT."""
+    return _expression("socket", number(1, 0) + number(2, 8)) + compare(b"\1")
+
+
+def mark(value: int) -> bytes:
+    return load(struct.pack("=I", value)) + _expression("meta", number(2, 3) + number(3, 8))
+
+
 def to_this_host() -> bytes:
     """Continue if the destination is an address of the host (fib daddr type local)."""
     return _expression("fib", number(1, 8) + number(2, 3) + number(3, 2)) + compare(struct.pack("=I", 2))

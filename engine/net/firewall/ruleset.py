@@ -8,6 +8,7 @@
     prerouting, output ─▶ published: to an address of the host ─▶ DNAT by the maps
     outbound     from 127.0.0.1 to a published port: the network's gateway becomes its source, so that it can leave
     inbound      answer to such a packet: 127.0.0.1 becomes its destination again
+    answers      to a client whose address the relay has used ─▶ marked (returning.py); only for an ordinary user
     relayed      to a port that packet rules cannot forward ─▶ the relay's inlet (relay.py)
     postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the requested address
 
@@ -21,6 +22,7 @@ import functools
 import struct
 from collections.abc import Iterable
 
+import engine.rootless.client as rootless
 from engine.net.firewall.netlink import (
     ACCEPT,
     DELRULE,
@@ -41,9 +43,11 @@ from engine.net.firewall.netlink import (
     compare,
     conntrack,
     divert,
+    has_transparent_socket,
     is_answer,
     load,
     lookup,
+    mark,
     masquerade,
     message,
     meta,
@@ -59,6 +63,7 @@ from engine.net.firewall.netlink import (
     verdict,
 )
 from engine.net.overlay import settings as overlay
+from engine.net.relay import returning
 
 _IIFNAME, _OIFNAME, _NFPROTO, _L4PROTO, _IIFKIND, _OIFKIND = 6, 7, 15, 16, 26, 27
 _NAME, _V4, _V6, _PROTO, _PORT, _VNI = (IFNAME, 16), (7, 4), (8, 16), (12, 4), (13, 4), (4, 4)
@@ -132,6 +137,21 @@ GUARDED = frozenset(_FILTERING)
 """The sets that a guard has as well (enforce.py)."""
 
 
+_left_out: set[str] = set()
+"""The chain `relayed`, if the kernel has no tproxy."""
+
+
+def leave_out_relay() -> None:
+    """From now on, use no rule that needs nft_tproxy."""
+    _left_out.add("relayed")
+    for cached in (note, rules, _translating):
+        cached.cache_clear()
+
+
+def has_relay() -> bool:
+    return not _left_out
+
+
 @functools.cache
 def note() -> bytes:
     """A comment that distinguishes a table of this layout from those of other releases."""
@@ -185,7 +205,10 @@ def _contents(name: str, *, translating: bool) -> list[bytes]:
         found.append(chain(name, "postrouting", "nat", POSTROUTING, 100))
         found.append(chain(name, "outbound", "filter", OUTPUT, _RAW))
         found.append(chain(name, "inbound", "filter", INPUT, _AFTER_NAT))
-        found.append(chain(name, "relayed", "filter", PREROUTING, _MANGLE))
+        if has_relay():
+            found.append(chain(name, "relayed", "filter", PREROUTING, _MANGLE))
+        if rootless.here():
+            found.append(chain(name, "answers", "filter", PREROUTING, _MANGLE))
     in_chains = {**_filtering(), **(_translating() if translating else {})}
     return found + [rule(name, where, one) for where, rules in in_chains.items() for one in rules]
 
@@ -210,7 +233,8 @@ def _translating() -> dict[str, list[bytes]]:
         "postrouting": _postrouting(),
         "outbound": _outbound(),
         "inbound": _inbound(),
-        "relayed": _relayed(),
+        **({"relayed": _relayed()} if has_relay() else {}),
+        **({"answers": _answers()} if rootless.here() else {}),
     }
 
 
@@ -324,6 +348,10 @@ def _relayed() -> list[bytes]:
         to = load(_LOOPBACK[family]) + divert(family, 8, _LATER) + verdict(ACCEPT)
         found += [_family(family) + to_this_host() + key + to for key in (one, every)]
     return found
+
+
+def _answers() -> list[bytes]:
+    return [_IN + lookup("bridges") + has_transparent_socket() + mark(returning.MARK)]
 
 
 def _published() -> list[bytes]:
