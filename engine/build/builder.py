@@ -30,7 +30,7 @@ from engine.image.blobs import digest_of
 from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.image.usage import CacheRecord
-from engine.spec.image import BuildSpec, BuildWarning, ImageRecord
+from engine.spec.image import BuildSpec, BuildWarning, ImageConfig, ImageRecord
 from engine.spec.outline import Outline, Targets
 
 INLINE = "BUILDKIT_INLINE_CACHE"
@@ -147,7 +147,9 @@ class Builder:
             build_args,
             self.platform_args(),
         )
-        if self.cache_from:
+        if self.cache_from and self.spec.pins is not None:
+            self.reporter.step("internal", "importing caches").warn("a locked build does not use cache_from")
+        elif self.cache_from:
             from engine.build.cache_exchange.importing import Imports  # late: with a client for registries
 
             build.imports = Imports(self.images, self.cache_from, self.reporter)
@@ -283,21 +285,23 @@ class Builder:
         return found
 
     def _base(self, build: Build, stage: Stage) -> State:
-        """The state in which FROM starts the stage."""
+        """The state in which FROM starts the stage. A context in place of a stage keeps its own configuration."""
         source = build.dockerfile.source
         wanted = platform.parse(stage.platform) if stage.platform else self.platform
         empty = scratch(wanted, self.epoch)
         run = StageRun(build, stage, empty)
         name = stage.image
-        if named := build.sources.named(name):
-            if not named.startswith(IMAGE_SCHEME):
-                run.begin(build.sources.named_directory(name))
-                return empty
-            name = named.removeprefix(IMAGE_SCHEME)
-        elif stage.base is not None:
+        if stage.base is not None:
             return build.states[stage.base].copy()
         if name == "scratch":
             return empty
+        if named := build.sources.named(name):
+            if not named.startswith(IMAGE_SCHEME):
+                run.begin(build.sources.named_directory(name))
+                if stage.replaced:
+                    empty.config = ImageConfig()
+                return empty
+            name = named.removeprefix(IMAGE_SCHEME)
         step = build.reporter.step(run.place(), stage.origin.text)
         foreign = bool(stage.platform) or not platform.host().runs(wanted)
         try:
@@ -311,7 +315,10 @@ class Builder:
                 hint="Load or pull it for that platform first.",
             ) from error
         step.done()
-        return from_image(build.images, record, self.epoch)
+        state = from_image(build.images, record, self.epoch)
+        if stage.replaced:
+            state.config = record.config
+        return state
 
     def _export(self, build: Build, target: Stage, state: State) -> ImageRecord:
         """Record the image, and which cache entries were useful; warn of unused arguments."""

@@ -35,11 +35,23 @@ def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
         sources.remote = spec.context
     spec = structs.replace(spec, context=_local(spec.context, "build context", spec.dockerfile, sources, spec))
     text = _dockerfile(spec)
+    for name, value in spec.additional_contexts.items():
+        _check_directory(name, value)
     named = {
         name: _local(value, f"context {name}", "", sources, spec) if text is None or _stem(name) in text else value
         for name, value in spec.additional_contexts.items()
     }
     return structs.replace(spec, additional_contexts=named)
+
+
+def _check_directory(name: str, value: str) -> None:
+    """Whether a context on this machine is there, used or not. Raises BuildFailed."""
+    if "://" in value or is_elsewhere(value):
+        return
+    try:
+        os.stat(value)
+    except OSError as error:
+        raise BuildFailed(f"cannot open the build context {name}, {value}: {(error.strerror or '').lower()}") from None
 
 
 def _stem(name: str) -> str:

@@ -73,7 +73,7 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
                 privileged=privileged,
             )
             _execute(run, instruction, request, step)
-            stubs.remove(draft.fd)
+            stubs.settle(draft.fd)
 
     return Task(key, line, make)
 

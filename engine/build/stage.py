@@ -110,8 +110,9 @@ class StageRun:
         return f"{self.stage.title} {self._number}/{self._total}" if several else f"{self._number}/{self._total}"
 
     def execute(self) -> State:
-        """Execute all instructions, after the ONBUILD triggers of the base image."""
-        left = self.state.config.on_build
+        """Execute all instructions, after the ONBUILD triggers of the base image. Those of an image in place of the stage are
+        for the stages based on it."""
+        left = () if self.stage.replaced else self.state.config.on_build
         if left:
             self.state.config = msgspec.structs.replace(self.state.config, on_build=())
             parsed = triggers(left, self.stage)

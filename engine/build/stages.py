@@ -145,9 +145,14 @@ def _stage(
 
 
 def check_names(dockerfile: Dockerfile, contexts: Collection[str]) -> None:
-    """Whether every stage's image has a valid name, as BuildKit checks it also in stages that are not built. Raises
-    BuildFailed."""
+    """Whether every stage's image has a valid name and no stage uses itself, as BuildKit checks it also in stages that are
+    not built. Raises BuildFailed."""
     for stage in dockerfile.stages:
+        for instruction in stage.body:
+            for _, other in _uses(dockerfile, instruction):
+                if other is stage:
+                    start, end = instruction.start, instruction.end
+                    raise dockerfile.source.error(start, f"stage {stage.title} depends on itself", end=end)
         known = stage.base is not None or stage.image.lower() in ("scratch", *contexts)
         if known or stage.replaced or references.is_id(stage.image):
             continue

@@ -1,5 +1,5 @@
-"""Mount points that a container runtime creates do not belong to the image: they are recorded before a RUN and removed after
-it."""
+"""Mount points of a RUN that the image lacks: those of its mounts are removed after it, because they do not belong to the
+image; /dev, /proc and /sys stay, as BuildKit leaves them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.image.layer import mountpoints, overlay
 from engine.image.tree import Tree
 
 _LINKS = 255
-_ALWAYS = (*mountpoints.FOLDERS, *mountpoints.FILES, "run/secrets")
+_ALWAYS = (*mountpoints.FILES, "run/secrets")
 
 
 class Stubs:
@@ -35,13 +35,17 @@ class Stubs:
             while path and (status := root.lstat(path)) is not None:
                 above[path] = status
                 path = path.rpartition("/")[0]
+        self._kept = [name for name in mountpoints.FOLDERS if root.lstat(name) is None]
         # Deepest first, so that a directory is empty when its turn comes.
         self._places = sorted(places, key=_depth)
         self._above = sorted(above.items(), key=lambda item: _depth(item[0]))
 
-    def remove(self, upper: int) -> None:
-        """Remove the stubs that are still empty from the layer open as `upper`."""
+    def settle(self, upper: int) -> None:
+        """Remove the stubs that are still empty from the layer open as `upper`, and add those that stay: containers have
+        them in a layer of their own."""
         with Tree(upper, "the layer") as tree:
+            for name in self._kept:
+                tree.directory(name, lambda fd, path: None)
             for path in self._places:
                 status = tree.lstat(path)
                 if status and (stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size)):

@@ -168,6 +168,15 @@ def test_damaged_cache_is_ignored(here, elsewhere, tmp_path, wrong):
     assert elsewhere.tree(record)["c"] == "c"
 
 
+def test_a_locked_build_uses_no_cache_of_others(here, elsewhere, tmp_path):
+    """The owner of a cache decides what its layers contain."""
+    here(TEXT, files=FILES, cache_to=(f"type=local,dest={tmp_path}/cache,mode=max",))
+    pins = {"docker.io/library/base:latest": elsewhere.images.need("base").id}
+    elsewhere(TEXT, files=FILES, cache_from=(f"type=local,src={tmp_path}/cache",), pins=pins)
+    assert elsewhere.cached == 0
+    assert any("a locked build does not use cache_from" in line for line in elsewhere.lines)
+
+
 def test_unwritable_destination(here):
     with pytest.raises(RegistryError):
         here("FROM base\nCOPY a /a\n", files=FILES, cache_to=("localhost:1/team/app:cache",))
