@@ -17,7 +17,7 @@ from composer.plan.labels import number_of, service_of
 from composer.plan.observed import Snapshot
 from composer.plan.operations import RECREATE, Create, Operation, Plan, Remove, Rename, Stop
 from composer.plan.options import Options
-from engine.spec.state import ContainerRecord
+from engine.spec.state import ContainerRecord, Status
 
 _TEMPORARY = re.compile(r"([0-9a-f]{12})_(.+)")
 
@@ -60,22 +60,33 @@ def replace(
 
 
 def leftovers(plan: Plan, snapshot: Snapshot) -> tuple[Snapshot, tuple[int, ...]]:
-    """Plan to finish interrupted replacements: if the old container still exists, remove the new one; otherwise rename
-    the new one. Returns the snapshot afterwards, and the operations that lead to it."""
+    """Plan to finish interrupted removals and replacements: if the old container still exists, remove the new one;
+    otherwise rename the new one. Returns the snapshot afterwards, and the operations that lead to it."""
     left, done = [], []
-    names = {record.spec.name for record in snapshot.containers}
+    existing = [record for record in snapshot.containers if record.state.status is not Status.REMOVING]
     for record in snapshot.containers:
+        if record.state.status is Status.REMOVING:
+            done.append(_remove(plan, record, "its removal was interrupted"))
+    removed = tuple(done)
+    names = {record.spec.name for record in existing}
+    for record in existing:
         match = _TEMPORARY.fullmatch(record.spec.name)
         if match is None or not service_of(record) or record.state.started_at:
             left.append(record)
             continue
-        own: dict[str, Any] = {"container_id": record.id, "service_name": service_of(record)}
-        if any(other.id.startswith(match[1]) for other in snapshot.containers):
-            cause = "its replacement was interrupted"
-            done.append(plan.add(Remove, record.spec.name, cause, volumes=True, force=True, **own).id)
+        cause = "its replacement was interrupted"
+        if any(other.id.startswith(match[1]) for other in existing):
+            done.append(_remove(plan, record, cause))
         elif match[2] not in names:
-            done.append(plan.add(Rename, match[2], "its replacement was interrupted", **own).id)
+            own: dict[str, Any] = {"container_id": record.id, "service_name": service_of(record)}
+            done.append(plan.add(Rename, match[2], cause, after=removed, **own).id)
             left.append(msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, name=match[2])))
         else:
             left.append(record)
     return msgspec.structs.replace(snapshot, containers=left), tuple(done)
+
+
+def _remove(plan: Plan, record: ContainerRecord, cause: str) -> int:
+    """Plan to remove the container with the anonymous volumes that its state records; returns the operation's id."""
+    own: dict[str, Any] = {"container_id": record.id, "service_name": service_of(record)}
+    return plan.add(Remove, record.spec.name, cause, volumes=True, force=True, **own).id

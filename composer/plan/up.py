@@ -212,8 +212,8 @@ class _Up:
             self.plan.add_for(Start, record, "it was stopped for its network", service=service, after=(stopped, *needs))
 
     def _recreate_cause(self, service: DesiredService, record: ContainerRecord) -> str:
-        if record.state.status in (Status.DEAD, Status.REMOVING):
-            return f"it is {record.state.status.value}"
+        if record.state.status is Status.DEAD:
+            return "it is dead"
         if self.options.no_recreate:
             return ""
         named = not self.options.services or service.name in self.options.services

@@ -83,6 +83,21 @@ def test_unfinished_replacement_is_removed(world):
     assert isinstance(again[0], Create) and isinstance(again[3], Rename)
 
 
+@pytest.mark.parametrize("action", ["up", "start", "restart"])
+def test_old_container_whose_removal_failed_is_removed(world, action):
+    """The new one has its anonymous volumes, and is kept."""
+    desired = desired_of(CHANGED)
+    world.carry_out(up(world, desired), desired, 2)
+    old, new = world.containers
+    world.replace(old, status=Status.REMOVING, anonymous_volumes=())
+    plan = reconcile(desired, world.snapshot(desired), Options(action=action))
+    first, second = plan.operations[:2]
+    assert isinstance(first, Remove) and (first.container_id, first.volumes) == (old.id, True)
+    assert isinstance(second, Rename) and (second.container_id, second.after) == (new.id, (first.id,))
+    world.carry_out(plan, desired)
+    assert world.named("demo-web-1").id == new.id
+
+
 def test_a_name_that_is_taken_meanwhile_is_left_alone(world):
     desired = desired_of(CHANGED)
     world.carry_out(up(world, desired), desired, 1)
