@@ -61,7 +61,7 @@ MAY_IMPORT = {
         "composer.dependency_graph",
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
         "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore", "engine.quantities", "engine.poll",
-        "engine.filetree.size",
+        "engine.filetree.size", "engine.tls",
     ),
     "composer.cli.main": (
         "composer.cli", "composer.compiled", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port",
@@ -80,6 +80,7 @@ MAY_IMPORT = {
     "engine.bounded_read": ("engine.errors",),
     "engine.background": ("engine.control", "engine.disk_reserve", "engine.errors"),
     "engine.poll": (),
+    "engine.tls": (),
     "engine.control": ("engine.errors", "engine.paths", "engine.poll"),
     "engine.ignore": ("engine.errors",),
     "engine.mount_view": ("engine.kernel", "engine.errors"),
@@ -88,6 +89,7 @@ MAY_IMPORT = {
     "engine.store": ("engine.paths", "engine.disk_reserve", "engine.errors"),
     "engine.disk_reserve": ("engine.paths",),
     "engine.log": ("engine.kernel", "engine.errors"),
+    "engine.log.ship": ("engine.kernel", "engine.errors", "engine.log", "engine.tls"),
     "engine.keeper": ("engine.atomic", "engine.control", "engine.kernel", "engine.errors", "engine.log", "engine.paths"),
     "engine.keeper.connection": ("engine.control", "engine.errors", "engine.paths"),
     "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths", "engine.readable"),
@@ -102,7 +104,7 @@ MAY_IMPORT = {
         "engine.atomic", "engine.filetree", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.registry": (
-        "engine.atomic",
+        "engine.tls", "engine.atomic",
         "engine.bounded_read", "engine.trust",
         "engine.filetree", "engine.image", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
@@ -135,7 +137,7 @@ MAY_IMPORT = {
         "engine.bounded_read",
         "engine.control", "engine.filetree", "engine.ignore", "engine.quantities", "engine.poll",
         "engine.kernel", "engine.container", "engine.keeper", "engine.cgroup", "engine.net", "engine.image",
-        "engine.registry", "engine.session", "engine.trust", "engine.volume", "engine.store",
+        "engine.tls", "engine.registry", "engine.session", "engine.trust", "engine.volume", "engine.store",
         "engine.spec", "engine.paths", "engine.errors",
     ),
 }  # fmt: skip
@@ -228,6 +230,7 @@ LEAVES = (
     "engine.paths",
     "engine.poll",
     "engine.readable",
+    "engine.tls",
 )
 """What every process may use: the standard library only."""
 OUTSIDE = ("engine.rootless.client",)

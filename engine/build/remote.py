@@ -13,6 +13,7 @@ from engine.build import git
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, OperationFailed
 from engine.paths import private
+from engine.tls import client_context
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _TIMEOUT = 60
@@ -51,7 +52,11 @@ def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Do
     request = urllib.request.Request(url, headers={"User-Agent": "composer", "Accept-Encoding": "identity"})
     try:
         path = f"{sources.temporary}/download-{secrets.token_hex(8)}"
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, open(path, "xb", opener=private) as file:
+        tls = client_context()  # a redirection may lead to https
+        with (
+            urllib.request.urlopen(request, timeout=_TIMEOUT, context=tls) as response,
+            open(path, "xb", opener=private) as file,
+        ):
             if not _URL.match(response.url):
                 raise BuildFailed(f"{subject} {url}: redirected to {response.url}, which is not http")
             expected = response.headers.get("Content-Length", "")

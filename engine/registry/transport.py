@@ -29,6 +29,7 @@ from urllib3.exceptions import (
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
 from engine.registry import settings
+from engine.tls import client_context
 
 ATTEMPTS = 5
 _PATIENCE = 10.0
@@ -189,7 +190,7 @@ class Transport:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
-            context = ssl.create_default_context()
+            context = client_context()
         if self._ca:
             try:
                 context.load_verify_locations(self._ca)

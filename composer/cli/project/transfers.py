@@ -16,6 +16,7 @@ from composer.cli.errors import CommandError
 from composer.cli.project.acquire import transfers
 from composer.cli.render.progress import State
 from composer.view import images
+from engine.tls import client_context
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -85,7 +86,7 @@ def _downloaded(url: str) -> Iterator[int]:
 
     with tempfile.TemporaryFile() as file:
         try:
-            with urllib.request.urlopen(url, timeout=60) as response:
+            with urllib.request.urlopen(url, timeout=60, context=client_context()) as response:
                 shutil.copyfileobj(response, file, 1 << 20)
         except urllib.error.HTTPError as error:
             raise CommandError(f"cannot download {url}: the server answered {error.code} {error.reason}") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
+from engine.tls import client_context
+
 TYPE_CHECKING = False  # of typing, which a shipper need not load for this
 if TYPE_CHECKING:
     from engine.log.settings import Address, Ship, ShipOptions
@@ -77,7 +79,7 @@ def _tls(sock: socket.socket, host: str, options: ShipOptions) -> socket.socket:
 
     reading = authority = options.get("tls-ca-cert") or ""
     try:
-        context = ssl.create_default_context(cafile=authority or None)
+        context = client_context(authority)
         if options.get("tls-skip-verify"):
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if reading := options.get("tls-cert") or "":
