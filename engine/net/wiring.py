@@ -413,6 +413,9 @@ class Wiring:
         if reservation is not None and reservation.by_rules:
             for port in published_ports.for_relay(v4, v6, found):
                 relayed.append(replace(port, inlet=self._relay.inlet(port.version, port.protocol)))
+            gateway = next((one.ipv4_gateway for one in endpoints if one.ipv4_address == v4), "")
+            if v4 and gateway != "0.0.0.0":
+                rules += published_ports.from_loopback(gateway, found)
         else:
             rules = [rule for rule in rules if not published_ports.is_loopback(rule.host_ip)]
         self._rules[container_id] = rules + relayed

@@ -60,7 +60,6 @@ def _pool(
     end = (int(subnet.broadcast_address) + 1).to_bytes(len(first) + 1, "big")[-len(first) :]
     yield f"subnets{version}", Element(first, end=end)
     if gateway and version == 4:
-        yield "origin4", Element(first, packed(gateway), end)
         yield "origins4", Element(packed(gateway))
     if options.is_true(record, networkoptions.MASQUERADE):
         source = record.spec.driver_opts.get(networkoptions.SOURCE[version], "")

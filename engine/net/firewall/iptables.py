@@ -187,7 +187,7 @@ def _port_rules(roots: Roots, owner: str, ports: Iterable[Port]) -> Rules:
     """DNAT to the container's address for each published port, or access to it if its network is routed."""
     rules, comment = [], _comment(roots, owner)
     for port in ports:
-        if port.inlet:
+        if port.inlet or port.origin:
             continue  # a rule of nf_tables
         match = f"-p {port.protocol} -m {port.protocol} --dport"
         if port.direct:

@@ -17,7 +17,7 @@ _LOOPBACK6 = "::1"
 class Port(Struct, frozen=True):
     """A published port of one IP version: `host_ip` is "" for every address of the host. `direct`: reachable only at
     the container's address (gateway mode routed). `inlet`: the relay's port to which packets are directed; `address` is
-    then ""."""
+    then "". `origin`: `address` is the source of packets from 127.0.0.1."""
 
     version: int
     host_ip: str
@@ -27,6 +27,7 @@ class Port(Struct, frozen=True):
     container_port: int
     direct: bool = False
     inlet: int = 0
+    origin: bool = False
 
 
 def of_bindings(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]:
@@ -55,6 +56,15 @@ def for_relay(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]:
     return found
 
 
+def from_loopback(gateway: str, bindings: Iterable[PortBinding]) -> list[Port]:
+    """The ports that are open on 127.0.0.1: what is sent there comes to the container from its IPv4 gateway."""
+    found = []
+    for port, version, where in _versions(bindings):
+        if version == 4 and port.host_port and (not where or is_loopback(where)):
+            found.append(Port(4, where, int(port.host_port), port.protocol, gateway, port.container_port, origin=True))
+    return found
+
+
 def is_loopback(address: str) -> bool:
     return address.startswith("127.") or address == _LOOPBACK6
 
@@ -74,11 +84,12 @@ def element(port: Port, owner: str) -> tuple[str, Element]:
     if port.direct:
         key = packed(port.address) + protocol + _number(port.container_port)
         return f"direct{port.version}", Element(key, comment=owner)
-    kind, to = "", _number(port.inlet)
     if port.inlet:
-        kind = "relayed_"
+        kind, to = "relayed_", struct.pack(">H", port.inlet)
+    elif port.origin:
+        kind, to = "origin_", packed(port.address)
     else:
-        to = packed(port.address) + _number(port.container_port)
+        kind, to = "", packed(port.address) + _number(port.container_port)
     key = protocol + _number(port.host_port)
     if port.host_ip:
         return f"{kind}ports{port.version}", Element(packed(port.host_ip) + key, to, comment=owner)

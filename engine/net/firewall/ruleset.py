@@ -68,6 +68,8 @@ from engine.net.relay import returning
 _IIFNAME, _OIFNAME, _NFPROTO, _L4PROTO, _IIFKIND, _OIFKIND = 6, 7, 15, 16, 26, 27
 _NAME, _V4, _V6, _PROTO, _PORT, _VNI = (IFNAME, 16), (7, 4), (8, 16), (12, 4), (13, 4), (4, 4)
 """(type of nft(8), bytes in a key)"""
+_SERVICE = (13, 2)
+"""A port that is not part of a longer value."""
 _IN, _OUT = meta(_IIFNAME), meta(_OIFNAME)
 _BOTH = _IN + meta(_OIFNAME, 12)
 _TRANSPORT_PORT = (2, 2, 2)
@@ -118,21 +120,22 @@ _TRANSLATING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
     "ports6": (_join(_V6, _PROTO, _PORT), _join(_V6, _PORT), MAP),
     "any4": (_join(_PROTO, _PORT), _join(_V4, _PORT), MAP),
     "any6": (_join(_PROTO, _PORT), _join(_V6, _PORT), MAP),
-    "origin4": (_V4, _V4, INTERVAL | MAP),
     "origins4": (_V4, (0, 0), 0),
-    "relayed_ports4": (_join(_V4, _PROTO, _PORT), _PORT, MAP),
-    "relayed_ports6": (_join(_V6, _PROTO, _PORT), _PORT, MAP),
-    "relayed_any4": (_join(_PROTO, _PORT), _PORT, MAP),
-    "relayed_any6": (_join(_PROTO, _PORT), _PORT, MAP),
+    "origin_ports4": (_join(_V4, _PROTO, _PORT), _V4, MAP),
+    "origin_any4": (_join(_PROTO, _PORT), _V4, MAP),
+    "relayed_ports4": (_join(_V4, _PROTO, _PORT), _SERVICE, MAP),
+    "relayed_ports6": (_join(_V6, _PROTO, _PORT), _SERVICE, MAP),
+    "relayed_any4": (_join(_PROTO, _PORT), _SERVICE, MAP),
+    "relayed_any6": (_join(_PROTO, _PORT), _SERVICE, MAP),
 }
 _RAW, _MANGLE, _AFTER_NAT = -300, -150, 200
 """Priorities of chains: before connections are tracked; before DNAT; after answers have been translated back."""
 NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "routed", "tunnels", "peers4", "peers6",
     "gateways4", "gateways6",
     "subnets4", "subnets6", "masquerade4", "masquerade6", "source4", "source6",
-    "origin4", "origins4")  # fmt: skip
+    "origins4")  # fmt: skip
 PORT_SETS = ("direct4", "direct6", "ports4", "ports6", "any4", "any6",
-    "relayed_ports4", "relayed_ports6", "relayed_any4", "relayed_any6")  # fmt: skip
+    "origin_ports4", "origin_any4", "relayed_ports4", "relayed_ports6", "relayed_any4", "relayed_any6")  # fmt: skip
 GUARDED = frozenset(_FILTERING)
 """The sets that a guard has as well (enforce.py)."""
 
@@ -326,11 +329,12 @@ def _from_loopback(code: int) -> list[bytes]:
 
 
 def _outbound() -> list[bytes]:
-    """Only IPv4: the relay serves ::1."""
+    """Only IPv4: the relay serves ::1. nft(8) cannot list a lookup of what another lookup has found, so the gateways have
+    maps of their own."""
     here = _family(IPV4) + _address(IPV4, source=True) + compare(_LOOPBACK[IPV4]) + _address(IPV4) + _is_loopback(IPV4)
     one, every = _keys(IPV4)
-    source = lookup("origin4", into=8) + rewrite(_SOURCE[IPV4], 4)
-    return [here + one + lookup("ports4", into=8) + source, here + every + lookup("any4", into=8) + source]
+    maps = (one + lookup("origin_ports4", into=8), every + lookup("origin_any4", into=8))
+    return [here + found + rewrite(_SOURCE[IPV4], 4) for found in maps]
 
 
 def _inbound() -> list[bytes]:
