@@ -7,7 +7,7 @@ or `down`. An interrupted one is removed.
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ async def run(context: OperationContext, service: DesiredService, find: containe
         images = context.snapshot.images
         spec = msgspec.structs.replace(
             hook.container,
-            name=f"{context.snapshot.project}-{service.name}-pre_start-{index}-{secrets.token_hex(4)}",
+            name=f"{context.snapshot.project}-{service.name}-pre_start-{index}-{os.urandom(4).hex()}",
             mounts=container_spec.mounts(hook.container, images, service.name),
         )
         spec = container_spec.with_image(spec, container_spec.image_id(hook.wanted_image, images, service.name))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
 from msgspec.json import decode
 
 from composer.view import lookup

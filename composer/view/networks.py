@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from composer.view import lookup
 from composer.view.api_format import timestamp
 from composer.view.errors import Forbidden, InUse, Refusal, Unknown
 from composer.view.filters import Filters, matches
+from engine.digest import hexadecimal
 from engine.spec.network import BUILD_NETWORK, NetworkRecord, NetworkSpec
 from engine.spec.state import ContainerRecord
 
@@ -31,7 +31,7 @@ def every(engine: Engine) -> list[NetworkRecord]:
     names = {record.spec.name for record in records}
     for name, driver in (("host", "host"), ("none", "null")):
         if name not in names:
-            identity = hashlib.sha256(f"composer network {name}".encode()).hexdigest()
+            identity = hexadecimal(f"composer network {name}".encode())
             records.append(NetworkRecord(id=identity, spec=NetworkSpec(name=name, driver=driver)))
     return records
 

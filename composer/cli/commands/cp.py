@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -72,6 +71,7 @@ def run(context: Context, args: Args) -> int:
 
 def _to_all(context: Context, records: list[ContainerRecord], source: str, target: str, args: Args) -> None:
     """To every container of the service; an archive on stdin is read once."""
+    import shutil
     import tempfile
 
     with tempfile.TemporaryFile() as kept, context.progress("copy") as progress:

@@ -3,7 +3,7 @@ code."""
 
 from __future__ import annotations
 
-import secrets
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -159,7 +159,7 @@ class _Run:
     ) -> None:
         self._context, self._args, self._desired = context, args, desired
         self._service, self._spec = service, spec
-        self._job_run = secrets.token_hex(16) if job else ""
+        self._job_run = os.urandom(16).hex() if job else ""
         self._process: Process | None = None
         self._id = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -50,14 +51,12 @@ def show(context: Context, args: Args) -> int:
 
 
 def create(context: Context, args: Args) -> int:
-    import secrets
-
     from composer.cli.project.direct_changes import CAUSE, perform
     from composer.plan.labels import group_of
     from composer.plan.operations import CreateVolume
     from engine.spec.network import VolumeSpec
 
-    name = args.positional[0] if args.positional else secrets.token_hex(32)
+    name = args.positional[0] if args.positional else os.urandom(32).hex()
     volumes.check_name(name)
     if args.driver not in ("local", "default"):
         raise CommandError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -51,7 +50,7 @@ def oneoff_spec(
         raise UsageError(f'invalid container name "{args.name}": only [a-zA-Z0-9][a-zA-Z0-9_.-]+ is allowed')
     if args.workdir and not args.workdir.startswith("/"):
         raise UsageError(f'the working directory "{args.workdir}" is invalid: it needs to be an absolute path')
-    slug = secrets.token_hex(6)
+    slug = os.urandom(6).hex()
     changes: dict[str, object] = {
         "name": args.name or f"{project}-{service}-run-{slug}",
         "labels": {**base.labels, **_labels(args.label), ONEOFF: "True", SLUG: slug, NUMBER: "1"},

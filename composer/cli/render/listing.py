@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +50,8 @@ def inspect(
         except Unknown as error:
             errors.append(str(error) if not kind else f"Error: No such {kind}: {name}")
     if not template:
+        import json  # listings do not need it
+
         return json.dumps(found, indent=4, ensure_ascii=False) + "\n", errors
     from composer.cli.render.gojson import compact
     from composer.cli.render.gotemplate import Template

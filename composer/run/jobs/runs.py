@@ -6,7 +6,7 @@ and continues it.
 
 from __future__ import annotations
 
-import secrets
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -85,7 +85,7 @@ class Runs:
     def new(self, job: Job, trigger: str, *, planned: float = 0.0, run_id: str = "") -> Run:
         """A new pending run, not yet recorded."""
         return Run(
-            id=run_id or secrets.token_hex(16),
+            id=run_id or os.urandom(16).hex(),
             iteration=job.progress.iteration + 1,
             trigger=trigger,
             planned=planned,
