@@ -3,6 +3,7 @@
 CommandError        a message for the user, and the exit code
 └── UsageError      the command line itself is wrong; InvalidArgument: the value of a flag
 ExitCode            no message, only an exit code (such as that of an executed process)
+Detached            the same, for a terminal that was detached
 """
 
 from __future__ import annotations
@@ -38,6 +39,13 @@ class ExitCode(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+class Detached(ExitCode):
+    """The user typed the detach keys: the command ends with success, and the container keeps running."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
 
 
 _NO_PLACE = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import ExitCode
+from composer.cli.errors import Detached, ExitCode
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.parsing.options import LOCKED
 from composer.plan.labels import AUTOREMOVE
@@ -129,7 +129,7 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
         environ=context.environment if args.env or args.env_from_file else context.environ,
         directory=desired.working_dir,
     )
-    labels = {**spec.labels, AUTOREMOVE: "true"} if args.detach and args.rm else spec.labels
+    labels = {**spec.labels, AUTOREMOVE: "true"} if args.rm else spec.labels
     size = own_size() if spec.tty else (0, 0)
     return msgspec.structs.replace(spec, image_ref=service.image, labels=labels, console_size=size)
 
@@ -174,7 +174,10 @@ class _Run:
                 print(self._id)
                 return 0
             code = self._relay_until_exit()
-            return self._outcome(code) if self._job_run else code
+            return self._outcome() if self._job_run else code
+        except Detached:
+            self._args.detach = True  # from now on the supervisor looks after it
+            raise
         except (CommandError, StartFailed) as error:
             self._id = self._id or self._left_over()
             self._args.detach = False  # nothing runs in the background
@@ -230,15 +233,11 @@ class _Run:
         spec = self._spec
         return relay_until_exit(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(""))
 
-    def _outcome(self, code: int) -> int:
+    def _outcome(self) -> int:
         """The outcome of a job's run: it may have been cancelled, timed out, or be retried."""
         from composer.cli.project.jobs import ask
 
-        # Only keys typed at a terminal can detach. Without them the process has ended, even if the supervisor has not yet
-        # recorded it.
-        may_run = self._spec.tty and code == 0
-        alive = may_run and any(r.id == self._id and r.state.status.alive for r in self._context.containers())
-        return code if alive else ask(self._context, "wait", self._service, run=self._job_run).exit_code
+        return ask(self._context, "wait", self._service, run=self._job_run).exit_code
 
     def _remove(self) -> None:
         from composer.cli.project.change import options_of, perform

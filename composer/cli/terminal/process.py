@@ -8,12 +8,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from composer.cli.errors import CommandError
+from composer.cli.errors import CommandError, Detached
 from composer.cli.terminal.signals import listening
 from composer.cli.terminal.tty import CHUNK, following_size, own_size, parse_keys, pump, raw
 from engine.errors import KeeperAbsent, OtherVersion, StartFailed
@@ -38,8 +38,8 @@ def run_exec(
     interactive: bool = True,
     keys: str = "",
 ) -> int:
-    """Start a process in the container and stay attached, unless detached; returns its exit code, 0 once the detach `keys`
-    are typed. UsageError for wrong keys."""
+    """Start a process in the container and stay attached, unless detached; returns its exit code. Raises Detached once the
+    detach `keys` are typed, and UsageError for wrong keys."""
     sequence = parse_keys(keys)
     if context.dry_run:
         if detach:
@@ -79,11 +79,15 @@ def opened(context: Context, record: ContainerRecord, opens: Callable[[], Proces
 
 
 def terminal_session(process: Process, *, stdin: int, keys: bytes, send: Callable[[int], None] | None = None) -> int:
-    """Connect our terminal to the process until it exits (returns its exit code) or the detach keys are typed (0)."""
+    """Connect our terminal to the process until it exits; returns its exit code. Raises Detached when the detach keys
+    are typed. Without `stdin` (-1) our terminal keeps its mode, so that Ctrl-C is a signal for us to pass on."""
     assert process.stream is not None
-    with passing_signals(process, send), raw(0), following_size(process.resize):
+    mode = raw(stdin) if stdin >= 0 else nullcontext()
+    with passing_signals(process, send), mode, following_size(process.resize):
         detached = pump(process.stream, stdin, 1, ended=process.fileno(), keys=keys)
-    return 0 if detached else process.wait()
+    if detached:
+        raise Detached
+    return process.wait()
 
 
 @contextmanager

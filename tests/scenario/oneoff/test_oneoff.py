@@ -147,3 +147,62 @@ def test_a_signal_leaves_the_terminal_as_it_was_and_nothing_behind(composer, num
 def test_dependencies_that_run_are_named(composer):
     composer("up", "-d", "db")
     assert "-db-1 Running" in composer("run", "--rm", "-T", "tool", code=4).err
+
+
+def controlled(composer, *words):
+    """A command on a terminal that controls it, so that typed characters are signals; the process and our end."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *composer.command(*words)], cwd=composer.folder, env={**composer.environ, "TERM": "xterm"},
+        stdin=slave, stdout=slave, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(slave)
+    return process, master
+
+
+def shows(master, text):
+    shown = b""
+    while text not in shown:
+        shown += os.read(master, 65536)
+
+
+def test_without_input_ctrl_c_is_a_signal(composer):
+    program = "trap 'exit 9' INT; echo ready; while :; do sleep 0.1; done"
+    process, master = controlled(composer, "run", "--rm", "-i=false", "--no-deps", "tool", "sh", "-c", program)
+    shows(master, b"ready")
+    os.write(master, b"\x03")
+    assert process.wait(timeout=30) == 9
+    os.close(master)
+    assert composer.ps("-a") == {}
+
+
+def test_a_detached_container_runs_on_and_is_removed_at_its_end(composer):
+    program = "echo ready; until [ -e /end ]; do sleep 0.1; done"
+    process, master = controlled(composer, "run", "--rm", "--no-deps", "tool", "sh", "-c", program)
+    shows(master, b"ready")
+    os.write(master, b"\x10\x11")
+    assert process.wait(timeout=30) == 0
+    os.close(master)
+    assert composer.ps("-a")["tool"][0]["State"] == "running"
+    composer("exec", "-T", "tool", "touch", "/end")
+    _wait_until_gone(composer)
+
+
+def test_a_container_is_removed_at_its_end_although_its_client_was_killed(composer):
+    program = "echo ready; until [ -e /end ]; do sleep 0.1; done"
+    process = subprocess.Popen(
+        composer.command("run", "--rm", "-T", "--no-deps", "tool", "sh", "-c", program),
+        cwd=composer.folder, env=composer.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == b"ready\n"
+    process.kill()
+    process.wait()
+    composer("exec", "-T", "tool", "touch", "/end")
+    _wait_until_gone(composer)
+    process.stdout.close()
+
+
+def _wait_until_gone(composer):
+    deadline = time.monotonic() + 20
+    while composer.ps("-a"):
+        assert time.monotonic() < deadline
