@@ -167,8 +167,10 @@ class Container:
         if self.failure is None and self.child:
             try:
                 self.child.send({"event": "start"})
-            except OSError:
+            except ConnectionError:
                 pass  # it has just exited; its report is not read yet
+            except OSError as error:
+                self.fail(f"start the process: {error.strerror or error}")
 
     def fail(self, error: str) -> None:
         """Record why the program cannot run, and end the process."""

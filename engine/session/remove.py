@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from anyio import to_thread
 
-from engine.errors import EngineError, OperationFailed, WrongState
+from engine.errors import Conflict, OperationFailed, WrongState
 from engine.filetree.remove import remove as remove_tree
 from engine.session import group_store, stop, users
 from engine.session.group import Group
@@ -37,7 +37,7 @@ async def _remove(group: Group, record: ContainerRecord, anonymous: Sequence[str
         group.change(record.id, status=Status.REMOVING, anonymous_volumes=tuple(anonymous))
     await group.clean(record.id)
     for name in anonymous:
-        with contextlib.suppress(EngineError):  # another container took it over
+        with contextlib.suppress(Conflict):  # another container took it over
             others = [user for user in users.volume_users(group.roots, name) if user != record.id]
             volumes.remove(group.store, name, others)
     folder = group.folder(record.id)

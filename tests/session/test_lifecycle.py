@@ -1,14 +1,17 @@
 """Create, start, stop, remove; one container and many concurrently, with networks."""
 
 import asyncio
+import errno
+import os
 
 import pytest
 
-from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, StartFailed, WrongState
+from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
 from engine.session import group_store
-from engine.spec.container import Attachment, Restart
+from engine.spec.container import Attachment, Mount, Restart
 from engine.spec.network import NetworkSpec
 from engine.spec.state import Status
+from engine.volume import store as volume_store
 
 MANY = 20
 
@@ -131,6 +134,23 @@ def test_wrong_states_are_refused(box):
         box.do(box.session.remove(running.id))
     with pytest.raises(WrongState, match="cannot be started"):
         box.do(box.session.start(running.id))
+
+
+def test_removal_whose_volume_cannot_be_removed_can_be_repeated(box, monkeypatch):
+    record = box.start("true", mounts=(Mount(type="volume", target="/v"),))
+    box.wait(record)
+    volumes = record.state.anonymous_volumes
+
+    def refuse(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(volume_store, "remove_tree", refuse)
+        with pytest.raises(OperationFailed, match="EIO"):
+            box.do(box.session.remove(record.id, volumes=True))
+    assert box.state(record).anonymous_volumes == volumes != ()
+    box.do(box.session.remove(record.id, volumes=True))
+    assert box.engine.volumes() == [] == os.listdir(box.roots.volumes)
 
 
 def test_names_are_unique_and_can_change(box):
