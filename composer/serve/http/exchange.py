@@ -51,7 +51,7 @@ class Exchange:
             head.headers,
             self._body,
         )
-        self.keep_alive = head.parser.should_keep_alive()
+        self.keep_alive = head.keep_alive
         self._http10 = head.parser.get_http_version() == "1.0"
         self._begun = self._chunked = self._asked = self.hijacked = False
         self.extra: dict[str, str] = {"Server": server}

@@ -30,10 +30,18 @@ class RequestHead:
         key = name.decode("latin-1").lower()
         if key in self.headers and key in _ONCE:
             raise BadRequest(f"malformed request: {key} is given twice")
-        self.headers[key] = value.decode("latin-1")
+        text = value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key == "connection" and key in self.headers else text
 
     def on_headers_complete(self) -> None:
         self.complete = True
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request can follow (RFC 9112 section 9.3). The parser's own answer is wrong once a request
+        without a body is complete."""
+        options = {option.strip().lower() for option in self.headers.get("connection", "").split(",")}
+        return self.parser.get_http_version() != "1.0" and "close" not in options
 
     def feed(self, data: bytes) -> None:
         """Parse data. Raises BadRequest for a malformed head."""

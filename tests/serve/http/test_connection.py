@@ -52,6 +52,19 @@ def test_http_1_0_has_no_chunks_and_is_closed(ask):
     assert answer.endswith(b"\r\n\r\n0\n1\n2\n")
 
 
+@pytest.mark.parametrize("path", [b"/ignore", b"/stream"])
+@pytest.mark.parametrize(
+    "lines", [b"Connection: close", b"connection: keep-alive, Close", b"Connection: x\r\nConnection: close"]
+)
+def test_a_client_that_asks_to_close_sees_the_end(client, path, lines):
+    """It does not shut down its own side."""
+    client.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n\r\n")
+    answer = b""
+    while part := client.recv(65536):
+        answer += part
+    assert b"Connection: close" in answer
+
+
 def test_a_body_that_no_handler_reads_is_not_the_next_request(ask):
     body = b"GET /nosuch HTTP/1.1\r\nHost: x\r\n\r\n"
     head = b"POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
