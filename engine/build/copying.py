@@ -60,7 +60,7 @@ class Target:
 
     def adopt(self, name: str, source: int, mode: int, mtime: float) -> None:
         """Write a file from the open descriptor `source`, such as a download."""
-        self._file(self._place(name), mode, lambda fd: copy_content(source, fd), int(mtime * 1e9) or None)
+        self._file(self._place(name), mode, lambda fd: copy_content(source, fd), int(mtime * 1e9))
 
     def directory(self) -> None:
         """Make the destination itself a directory."""

@@ -15,13 +15,13 @@ from engine.errors import BuildFailed, OperationFailed
 from engine.paths import private
 from engine.tls import client_context
 
-_URL = re.compile(r"https?://", re.IGNORECASE)
+_URL = re.compile(r"https?://")
 _TIMEOUT = 60
 _CHUNK = 1 << 20
 
 
 class Download(Struct, frozen=True):
-    """`path` holds the content until the build ends; `mtime` is the server's Last-Modified, 0 if there was none."""
+    """`path` holds the content until the build ends; `mtime` is the server's Last-Modified, 0 (1970) if there was none."""
 
     url: str
     name: str
@@ -76,9 +76,16 @@ def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Do
     if checksum and found != checksum:
         raise BuildFailed(f"{subject} {url}: digest mismatch: got {found}, expected {checksum}")
     sources.materials[url] = {"sha256": digest.hexdigest()}
-    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
-    name = "__unnamed__" if name in ("", ".", "..") or "/" in name else name
+    name = _file_name(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
     return Download(url, name, path, found, float(email.utils.mktime_tz(modified)) if modified else 0.0)
+
+
+def _file_name(path: str) -> str:
+    """BuildKit's name for the file at the decoded path of a URL."""
+    name = path.rstrip("/").rpartition("/")[2]
+    if name in ("", "."):
+        return "__unnamed__"
+    return "download" if name == ".." or "\0" in name else name
 
 
 def _reason(reason: object) -> str:

@@ -271,8 +271,9 @@ def website():
                 self.send_header("Location", "/dir/file.txt")
                 self.end_headers()
                 return
-            self.send_response(200 if "file" in self.path else 404)
-            self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+            self.send_response(404 if self.path == "/gone" else 200)
+            if "file" in self.path:
+                self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
             self.end_headers()
             self.wfile.write(b"hello")
 
@@ -305,6 +306,18 @@ def test_add_from_the_web(builder, base, website, monkeypatch):
     ):
         with pytest.raises(BuildFailed, match=message):
             builder(f"FROM base\nADD {text} /x")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("", "__unnamed__"), ("/", "__unnamed__"), ("/.", "__unnamed__"), ("/..", "download"), ("/a/", "a"), ("/a%2Fb", "b"),
+     ("/%C3%A9.txt?x=/y#z", "é.txt"), ("/a%00b", "download")],
+)  # fmt: skip
+def test_names_of_downloads(builder, base, website, path, name):
+    """As BuildKit names them, with the time 0 if the server does not send one."""
+    record = builder(f"FROM scratch\nADD {website}{path} /w/\n")
+    assert set(builder.tree(record)) == {"w", f"w/{name}"}
+    assert int(builder.stat(record, f"w/{name}").st_mtime) == 0
 
 
 @pytest.mark.parametrize(
