@@ -26,6 +26,15 @@ from engine.errors import OperationFailed
 USUAL = "/var/lib/composer"
 """The state root of the machine's root (hier(7))."""
 
+STATE_ROOT, RUN_ROOT = "COMPOSER_STATE_ROOT", "COMPOSER_RUN_ROOT"
+"""Environment variables with other roots."""
+
+SUPERVISOR_SOCKET, SUPERVISOR_LOG = "supervisor.sock", "supervisor.log"
+KEEPER_SOCKET, KEEPER_LOG = "keeper.sock", "keeper.log"
+ROOTLESS_SOCKET = "rootless.sock"
+SPEC_FILE, EXIT_FILE, BUNDLE_FILE = "spec.json", "exit.json", "bundle.json"
+"""Names of files below the roots."""
+
 
 class Roots:
     """The state root and the run root, as absolute paths."""
@@ -46,11 +55,11 @@ class Roots:
             state = environ.get("XDG_DATA_HOME") or f"{home}/.local/share"
             run = environ.get("XDG_RUNTIME_DIR") or f"/tmp/composer-{uid}"
             state, run = f"{state}/composer", f"{run}/composer"
-        return cls(environ.get("COMPOSER_STATE_ROOT") or state, environ.get("COMPOSER_RUN_ROOT") or run)
+        return cls(environ.get(STATE_ROOT) or state, environ.get(RUN_ROOT) or run)
 
     def environment(self) -> dict[str, str]:
         """The variables that make another process of ours use the same roots."""
-        return {"COMPOSER_STATE_ROOT": self.state, "COMPOSER_RUN_ROOT": self.run}
+        return {STATE_ROOT: self.state, RUN_ROOT: self.run}
 
     def close_to_others(self) -> None:
         """Revoke other users' access to existing roots. Raises OperationFailed for a shared directory."""
@@ -98,6 +107,11 @@ class Roots:
     def jobs(self) -> str:
         return f"{self.state}/jobs"
 
+    @property
+    def signatures(self) -> str:
+        """Signatures of images (engine.trust.evidence)."""
+        return f"{self.state}/trust"
+
     def attached(self, image_id: str = "") -> str:
         """The file of what belongs to an image (engine.image.attached); without an id the folder of all."""
         return f"{self.state}/attached" + (f"/{image_id.removeprefix('sha256:')}.json" if image_id else "")
@@ -109,10 +123,25 @@ class Roots:
         return f"{self.run}/{group}/{container_id}"
 
     def keeper_socket(self, group: str) -> str:
-        return f"{self.run}/{group}/keeper.sock"
+        return f"{self.run}/{group}/{KEEPER_SOCKET}"
 
     def supervisor_socket(self, group: str) -> str:
-        return f"{self.run}/{group}/supervisor.sock"
+        return f"{self.run}/{group}/{SUPERVISOR_SOCKET}"
+
+
+def user_configuration(environ: Mapping[str, str]) -> str:
+    """The folder of the user's configuration (XDG Base Directory Specification)."""
+    return environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
+
+
+def settings_files(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The machine's and the user's file with settings of ours, such as registries.toml; either may be missing."""
+    return f"/etc/composer/{name}", os.path.join(user_configuration(environ), "composer", name)
+
+
+def docker_client(environ: Mapping[str, str]) -> str:
+    """The folder of the docker client's configuration, credentials and plugins."""
+    return environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
 
 
 def make_private(folder: str) -> None:
@@ -181,7 +210,7 @@ def _close(path: str, mode: int) -> None:
                         "use",
                         path,
                         detail=f"other users can write to it, and it contains {name!r}",
-                        hint="Set COMPOSER_STATE_ROOT and COMPOSER_RUN_ROOT to directories used only by composer.",
+                        hint=f"Set {STATE_ROOT} and {RUN_ROOT} to directories used only by composer.",
                     )
                 return
     os.chmod(path, 0o700)

@@ -20,9 +20,10 @@ from msgspec import Meta, Struct, structs
 from composer.plan.desired import Desired, DesiredService
 from engine.image.reference import is_id, parse
 from engine.spec.container import ContainerSpec
+from engine.vocabulary import COMMIT, DIGEST
 
-Digest = Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
-Pin = Annotated[str, Meta(pattern=r"\A(sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64})\Z")]
+Digest = Annotated[str, Meta(pattern=rf"\A{DIGEST}\Z")]
+Pin = Annotated[str, Meta(pattern=rf"\A({DIGEST}|{COMMIT})\Z")]
 """A digest, or a commit."""
 NAME = "composer.lock"
 VERSION = 1

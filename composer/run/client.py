@@ -15,7 +15,7 @@ from composer.release import VERSION
 from composer.run.launch import Launch, SupervisorLost
 from engine import control
 from engine.errors import KeeperAbsent, OperationFailed, OtherVersion
-from engine.paths import Roots
+from engine.paths import SUPERVISOR_LOG, Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Client:
         self._roots, self._project, self._environ = roots, project, environ
         self._open_engine, self._early = open_engine, early
         self._path = roots.supervisor_socket(project)
+        self._hint = f"See {os.path.dirname(self._path)}/{SUPERVISOR_LOG}."
         self._starting: Launch | None = None
 
     def prepare(self) -> None:
@@ -101,9 +102,8 @@ class Client:
                         if event.last:
                             _until_hung_up(sock)
                         return
-        log = f"{os.path.dirname(self._path)}/supervisor.log"
         raise SupervisorLost(
-            f"the supervisor of project {self._project} died {ATTEMPTS} times during this request", hint=f"See {log}."
+            f"the supervisor of project {self._project} died {ATTEMPTS} times during this request", hint=self._hint
         )
 
     def open(self) -> socket.socket:
@@ -200,7 +200,7 @@ class Client:
         Only the first connection of a command does so: a supervisor that appears later is newer than the command."""
         lost = SupervisorLost(
             f"the supervisor of project {self._project} cannot be reached",
-            hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
+            hint=self._hint,
         )
         for attempt in range(ATTEMPTS):
             if attempt:

@@ -11,10 +11,11 @@ import socket
 
 from composer.release import VERSION
 from engine import control
+from engine.paths import KEEPER_SOCKET, SUPERVISOR_LOG, SUPERVISOR_SOCKET
 
 LEAVING = "leaving"
 """The name of the socket while its supervisor cleans up."""
-REMAINS = ("supervisor.sock", "keeper.sock", LEAVING)
+REMAINS = (SUPERVISOR_SOCKET, KEEPER_SOCKET, LEAVING)
 """Files that exist if a supervisor or a keeper was killed."""
 
 
@@ -52,7 +53,7 @@ class Control:
         with contextlib.suppress(OSError):
             if not os.path.samestat(os.stat(f"{folder}/{lock}"), os.fstat(self._lock)):
                 return
-            ours = ("supervisor.sock", "supervisor.log", LEAVING)
+            ours = (SUPERVISOR_SOCKET, SUPERVISOR_LOG, LEAVING)
             for name in os.listdir(folder) if whole else ours:
                 if name != lock:
                     _remove(f"{folder}/{name}")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from composer import compiled
 from engine.background import READY, Background, Descriptors, spawn
 from engine.errors import EngineError, OperationFailed
-from engine.paths import Roots
+from engine.paths import SUPERVISOR_LOG, Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Launch:
 
         try:
             folder = os.path.dirname(roots.supervisor_socket(project))
-            self._process = Background(f"{folder}/supervisor.log", start)
+            self._process = Background(f"{folder}/{SUPERVISOR_LOG}", start)
         except OSError as error:
             path = error.filename if isinstance(error, FileNotFoundError) else ""
             hint = f"{path} does not exist: composer needs proc at /proc, and /dev/null." if path else ""

@@ -40,7 +40,7 @@ from composer.run.protocol import End, Event, Failure, Note, OneOff, Queued, Req
 from composer.run.turns import Turn, Turns
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
-from engine.paths import Roots
+from engine.paths import KEEPER_SOCKET, Roots
 from engine.spec.state import INTERRUPTED, ContainerRecord
 
 if TYPE_CHECKING:
@@ -437,4 +437,4 @@ def supervise(engine: Engine, roots: Roots, project: str, control: Control, agai
     anyio.run(supervisor.run)
     if supervisor.tidy or control.clean:
         # A keeper that turned out to be unnecessary listens a moment longer; it removes its own files.
-        control.tidy_up(whole=not listens(f"{os.path.dirname(control.path)}/keeper.sock"))
+        control.tidy_up(whole=not listens(f"{os.path.dirname(control.path)}/{KEEPER_SOCKET}"))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from composer.plan.labels import AUTOREMOVE
 from engine.spec import masked_paths
+from engine.vocabulary import DEFAULT_SHM_SIZE
 
 if TYPE_CHECKING:
     from engine.spec.container import BlkioRule, ContainerSpec, Mount, PortBinding
 
-SHM_SIZE = 64 * 1024 * 1024
 """Default size of /dev/shm in bytes."""
 
 
@@ -78,7 +78,7 @@ def _specified(spec: ContainerSpec) -> dict[str, Any]:
         "RestartPolicy": {"Name": spec.restart.policy, "MaximumRetryCount": spec.restart.max_retries},
         "Runtime": "runc",
         "SecurityOpt": list(spec.security_opt) or None,
-        "ShmSize": spec.shm_size or SHM_SIZE,
+        "ShmSize": spec.shm_size or DEFAULT_SHM_SIZE,
         "StorageOpt": dict(spec.storage_opt) or None,
         "Sysctls": dict(spec.sysctls) or None,
         "Tmpfs": {m.target: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"} or None,

@@ -9,6 +9,7 @@ from composer.view.api_format import timestamp
 from composer.view.host_config import host_config
 from composer.view.start_errors import words
 from engine.spec.state import Status
+from engine.vocabulary import WITHOUT_NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from engine.spec.image import ImageConfig
     from engine.spec.network import NetworkRecord
     from engine.spec.state import ContainerRecord, Endpoint
-
-WITHOUT_NETWORK = ("host", "none")
 
 
 def inspected(engine: Engine, record: ContainerRecord, config: ImageConfig | None) -> dict[str, Any]:
@@ -254,7 +253,7 @@ def networks(engine: Engine, record: ContainerRecord) -> dict[str, dict[str, Any
     known = {network.spec.name: network for network in engine.networks()}
     endpoints = {endpoint.network: endpoint for endpoint in record.state.endpoints}
     wanted = {attachment.network: attachment for attachment in record.spec.networks}
-    names = [record.spec.network_mode] if record.spec.network_mode in WITHOUT_NETWORK else list(wanted)
+    names = [record.spec.network_mode] if record.spec.network_mode in WITHOUT_NETWORKS else list(wanted)
     found = {}
     for name in dict.fromkeys([*names, *endpoints]):
         asked, endpoint = wanted.get(name), endpoints.get(name)

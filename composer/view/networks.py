@@ -12,6 +12,7 @@ from composer.view.filters import Filters, matches
 from engine.digest import hexadecimal
 from engine.spec.network import BUILD_NETWORK, NetworkRecord, NetworkSpec
 from engine.spec.state import ContainerRecord
+from engine.vocabulary import PREDEFINED_NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
 DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
-BUILT_IN = ("bridge", "host", "none")
 TYPES = ("builtin", "custom")
 
 
@@ -72,7 +72,7 @@ def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:
 
     def fits(record: NetworkRecord) -> bool:
         spec = record.spec
-        built_in = spec.name in BUILT_IN
+        built_in = spec.name in PREDEFINED_NETWORKS
         return (
             filters.any("name", lambda value: matches(value, spec.name))
             and filters.any("id", lambda value: matches(value, record.id))
@@ -94,7 +94,7 @@ def unused(engine: Engine, filters: Filters) -> list[NetworkRecord]:
         record
         for record in engine.networks()
         if record.spec.name not in used
-        and record.spec.name not in BUILT_IN
+        and record.spec.name not in PREDEFINED_NETWORKS
         and filters.labelled(record.spec.labels)
         and (until is None or record.created_at < until)
     ]
@@ -104,7 +104,7 @@ def check_free(engine: Engine, name: str) -> None:
     """Check that a network can get this name. Raises Refusal, Forbidden, InUse."""
     if not name.strip():
         raise Refusal("invalid name: name is empty")
-    if name in (*BUILT_IN, BUILD_NETWORK):
+    if name in (*PREDEFINED_NETWORKS, BUILD_NETWORK):
         raise Forbidden(f"operation is not permitted on predefined {name} network")
     if any(record.spec.name == name for record in every(engine)):
         raise InUse(f"network with name {name} already exists")
@@ -135,7 +135,7 @@ def check_subnets(engine: Engine, subnets: Sequence[str]) -> None:
 def check_removable(engine: Engine, record: NetworkRecord) -> None:
     """Raises Forbidden for a predefined network, InUse while running containers are connected."""
     name = record.spec.name
-    if name in BUILT_IN:
+    if name in PREDEFINED_NETWORKS:
         raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
     if joined := members(engine, record).values():
         names = " ".join(f'name:"{member["Name"]}" id:"{member["EndpointID"][:12]}"' for member in joined)

@@ -16,6 +16,7 @@ from composer.view.images import listed as listed_image
 from composer.view.images import users
 from composer.view.lookup import every
 from engine.filetree.size import tree_size
+from engine.vocabulary import DOCKER_HUB, HUB_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -102,9 +103,9 @@ _CONSTANT: dict[str, Any] = {
     "Debug": False,
     "ExperimentalBuild": False,
     "LoggingDriver": "json-file",
-    "IndexServerAddress": "https://index.docker.io/v1/",
+    "IndexServerAddress": HUB_SERVER,
     "RegistryConfig": {
-        "IndexConfigs": {"docker.io": {"Mirrors": [], "Name": "docker.io", "Official": True, "Secure": True}},
+        "IndexConfigs": {DOCKER_HUB: {"Mirrors": [], "Name": DOCKER_HUB, "Official": True, "Secure": True}},
         "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
         "Mirrors": [],
     },

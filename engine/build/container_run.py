@@ -28,9 +28,10 @@ from engine.keeper.connection import Connection
 from engine.keeper.launch import Launch
 from engine.keeper.protocol import Message
 from engine.kernel import calls
-from engine.paths import Roots
+from engine.paths import BUNDLE_FILE, Roots
 from engine.poll import readable
 from engine.session import build_folders
+from engine.vocabulary import WITHOUT_NETWORKS
 
 _HEADER = 8
 
@@ -138,7 +139,7 @@ class ContainerRun:
             stack.callback(_leave_cgroup, handle)
             self._note(container_id, handle)
             stack.callback(self._forget, container_id)
-            path = f"{folder}/bundle.json"
+            path = f"{folder}/{BUNDLE_FILE}"
             made = step_bundle.make(
                 spec, request, folder, handle,
                 group=self.group, roots=self.roots, apparmor=self._apparmor.name, unified=self.cgroups.unified,
@@ -185,7 +186,7 @@ class ContainerRun:
         pid = answer["pid"]
         # From here on, the process always ends before its cgroup and directory are removed.
         stack.callback(_kill, keeper, container_id, _open(keeper, container_id, pid))
-        if request.network_mode not in step_bundle.BUILT_IN and self._make_network:
+        if request.network_mode not in WITHOUT_NETWORKS and self._make_network:
             try:
                 stack.callback(self._outside().connect(self.group, container_id, pid, request.network_mode))
             except EngineError:

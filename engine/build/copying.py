@@ -14,14 +14,12 @@ from engine.build.mode import Mode
 from engine.build.new_directory import NewDirectory
 from engine.errors import BuildFailed, OperationFailed
 from engine.filetree import attributes
-from engine.filetree.copy import copy_content
-from engine.filetree.descent import Descent
+from engine.filetree.copy import CREATE, copy_content
+from engine.filetree.descent import DIRECTORY, Descent
 from engine.filetree.remove import remove_at
 from engine.image.tree import Tree
 from engine.poll import write_all
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINKS = 40
 
 
@@ -127,7 +125,7 @@ class Target:
         except FileExistsError:
             new = False
         try:
-            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+            fd = os.open(name, DIRECTORY, dir_fd=parent)
         except NotADirectoryError:
             raise BuildFailed(f"cannot copy the directory {item.path} onto /{path}, which is not a directory") from None
         except OSError as error:
@@ -204,7 +202,7 @@ class Target:
     ) -> None:
         parent, name = self._fresh.below(path) or self._clear(path)
         try:
-            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+            fd = os.open(name, CREATE, 0o600, dir_fd=parent)
             try:
                 fill(fd)
                 if origin:
@@ -272,7 +270,7 @@ class Target:
     def _made(self, parent: int, name: str) -> None:
         """A directory on the way: the owner and the octal mode that were asked for, the latter under the usual umask of
         022, else root and 0755."""
-        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+        fd = os.open(name, DIRECTORY, dir_fd=parent)
         try:
             os.fchown(fd, *(self.how.owner or (0, 0)))
             os.fchmod(fd, self.how.mode.of(stat.S_IFDIR) & 0o755 if self.how.mode and self.how.mode.octal else 0o755)

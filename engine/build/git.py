@@ -11,6 +11,7 @@ import secrets
 
 from msgspec import Struct, structs
 
+from engine import vocabulary
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, Unsupported
 from engine.filetree.remove import remove
@@ -19,7 +20,7 @@ from engine.git_environment import without_repository
 _GIT = re.compile(r"git://|ssh://|[\w.-]+@[\w.-]+:|https?://[^?#\s]+\.git/?(?:[?#]|\Z)", re.IGNORECASE)
 _KEYS = ("ref", "branch", "tag", "commit", "checksum", "subdir", "keep-git-dir", "submodules")
 _TRUE = ("", "1", "true")
-COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+COMMIT = re.compile(vocabulary.COMMIT)
 
 
 class Repository(Struct, frozen=True):

@@ -13,6 +13,7 @@ from engine.image import lease, manifest, platform
 from engine.image.images import ImageStore
 from engine.image.layer_add import extract
 from engine.spec.image import ImageRecord
+from engine.vocabulary import DIGEST
 
 SCHEME = "oci-layout://"
 _NESTED = 4
@@ -25,9 +26,7 @@ def context(text: str, sources: Sources, wanted: platform.Platform) -> str:
 
     Raises BuildFailed, NotFound, ImageError, Corrupt.
     """
-    match = re.fullmatch(
-        r"(?P<path>.+?)(?::(?P<tag>[\w][\w.-]*))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?", text[len(SCHEME) :]
-    )
+    match = re.fullmatch(rf"(?P<path>.+?)(?::(?P<tag>[\w][\w.-]*))?(?:@(?P<digest>{DIGEST}))?", text[len(SCHEME) :])
     if match is None:
         raise BuildFailed(f"{text}: expected {SCHEME}PATH[:TAG][@DIGEST]")
     folder = Folder(match["path"])

@@ -15,8 +15,9 @@ from engine.build import history
 from engine.build import instructions as ins
 from engine.build.words import expand_words
 from engine.image.config import environment
-from engine.spec.container import IP_PROTOCOLS, Healthcheck
+from engine.spec.container import Healthcheck
 from engine.spec.image import ImageConfig
+from engine.vocabulary import IP_PROTOCOLS
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 Expand = Callable[[str], str]

@@ -14,8 +14,7 @@ from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.image.platform import Platform
 from engine.spec.image import ImageConfig, ImageRecord
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from engine.vocabulary import DEFAULT_PATH
 
 
 class State(Struct, kw_only=True):

@@ -13,13 +13,13 @@ from engine.container.seccomp import compile as seccomp
 from engine.paths import Roots
 from engine.spec.container import ContainerSpec, Logging
 from engine.spec.image import ImageRecord
+from engine.vocabulary import WITHOUT_NETWORKS
 
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
 
 HOSTNAME = "buildkitsandbox"
 _HOSTS = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-BUILT_IN = ("none", "host")
 """Networks that need no connection."""
 _NAMES = ("/etc/hosts", "/etc/resolv.conf")
 """Read-only for steps: what is written there would not be part of the image."""
@@ -34,7 +34,7 @@ def specification(request: RunRequest, container_id: str) -> ContainerSpec:
         environment=dict(entry.partition("=")[::2] for entry in request.environment),
         working_dir=request.working_dir,
         user=request.user,
-        network_mode=request.network_mode if request.network_mode in BUILT_IN else "",
+        network_mode=request.network_mode if request.network_mode in WITHOUT_NETWORKS else "",
         extra_hosts=request.extra_hosts,
         mounts=request.mounts,
         shm_size=request.shm_size,

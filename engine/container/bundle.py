@@ -25,10 +25,12 @@ from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import mountpoints, overlay
 from engine.kernel import idmap
 from engine.net import redirect
+from engine.paths import EXIT_FILE
 from engine.spec import masked_paths, securityopts
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import Info
+from engine.vocabulary import PROPAGATIONS
 
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle, Device, Process, RootFs
@@ -85,7 +87,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "process": _process(spec, image, facts),
         "log": log_driver.settings(spec.logging, _about(spec, image, facts), facts.folder),
         "run_folder": facts.run_folder,
-        "exit_file": f"{facts.folder}/exit.json",
+        "exit_file": f"{facts.folder}/{EXIT_FILE}",
     }
 
 
@@ -127,7 +129,6 @@ def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> RootFs:
 
 
 _DEVICE_RULE = r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}"
-_PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
 def _dns_port(spec: ContainerSpec, image: ImageRecord) -> int:
@@ -185,7 +186,7 @@ def _check_mounts(spec: ContainerSpec) -> None:
         seen.add(target)
         if mount.type not in ("bind", "volume", "tmpfs", "image", "file"):
             raise Unsupported(f"mounts of type {mount.type!r} are not supported")
-        if mount.propagation not in _PROPAGATIONS:
+        if mount.propagation not in ("", *PROPAGATIONS):
             raise InvalidSpec(
                 f"mount at {target}: {mount.propagation!r} is not a valid propagation", hint="One of rprivate …"
             )

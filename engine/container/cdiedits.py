@@ -15,11 +15,11 @@ from engine.container.mounts import BIND_OPTIONS
 from engine.errors import InvalidSpec, Unsupported
 from engine.kernel import idmap
 from engine.spec.container import ContainerSpec, Device, Mount
+from engine.vocabulary import PROPAGATIONS
 
 Edits = dict[str, Any]
 
 _DONE = ("env", "deviceNodes", "mounts", "additionalGids")
-_PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _EVERYTHING_BELOW = tuple(f"r{option}" for option in sorted(BIND_OPTIONS))
 """For one mount `ro`, for all that is mounted below it, too, `rro` (OCI runtime specification, config.md)."""
 _NOTHING_TO_DO = ("defaults", "async", "loud", "bind", "rbind")
@@ -121,7 +121,7 @@ def _mount(mount: _Mount, where: str) -> Mount:
 def _bind(mount: _Mount, what: str) -> Mount:
     own, below, propagation = [], [], ""
     for option in mount.options:
-        if option in _PROPAGATION:
+        if option in PROPAGATIONS:
             propagation = option
         elif option in BIND_OPTIONS:
             own.append(option)

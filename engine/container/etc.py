@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from engine.spec.container import ContainerSpec
 from engine.spec.state import Endpoint
-
-DNS_ADDRESS = "127.0.0.11"
-HOST_GATEWAY = "host-gateway"
+from engine.vocabulary import DNS_ADDRESS, HOST_GATEWAY
 
 _LOCAL = (
     "127.0.0.1\tlocalhost\n"

@@ -11,6 +11,7 @@ import msgspec
 from engine.container import log_driver
 from engine.errors import Unsupported
 from engine.log import files, jsonfile, local
+from engine.paths import SPEC_FILE
 from engine.spec.container import Logging
 from engine.spec.logoptions import is_readable
 from engine.spec.stream import LogEntry
@@ -155,7 +156,7 @@ class _Local:
 
 def _logging(folder: str) -> Logging:
     try:
-        with open(f"{folder}/spec.json", "rb") as file:
+        with open(f"{folder}/{SPEC_FILE}", "rb") as file:
             return _decode_spec(file.read()).logging
     except (FileNotFoundError, msgspec.DecodeError):
         return Logging()

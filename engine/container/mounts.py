@@ -12,6 +12,7 @@ from engine.errors import InvalidSpec, OperationFailed
 from engine.image.layer import overlay
 from engine.kernel import calls, flags, idmap
 from engine.spec.container import ContainerSpec, Mount
+from engine.vocabulary import DEFAULT_SHM_SIZE
 
 if TYPE_CHECKING:
     from engine.container.bundle import Facts
@@ -26,7 +27,6 @@ class Sources(Struct, kw_only=True):
     images: Mapping[str, Sequence[str]]
 
 
-_SHM_SIZE = 64 * 1024 * 1024
 _PROPAGATES = {"shared": ("shared:",), "slave": ("shared:", "master:")}
 _PEERS = {"shared:": "shared", "master:": "slave"}
 _TMPFS_FLAGS = {"nosuid", "nodev", "noexec", "ro", "noatime", "nodiratime", "relatime", "strictatime"}
@@ -85,7 +85,7 @@ def _ipc(spec: ContainerSpec, spaces: Mapping[str, str], safe: list[str]) -> lis
     if spaces["ipc"] == "new" and spec.ipc_mode == "none":
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     elif spaces["ipc"] == "new":
-        size = spec.shm_size or _SHM_SIZE
+        size = spec.shm_size or DEFAULT_SHM_SIZE
         found.append(
             {"type": "tmpfs", "source": "shm", "target": "/dev/shm", "flags": safe, "data": f"mode=1777,size={size}"}
         )

@@ -22,7 +22,7 @@ from engine import disk_reserve
 from engine.errors import OperationFailed
 from engine.kernel.boot import boot_id
 from engine.kernel.proc import start_time
-from engine.paths import Roots, make_private
+from engine.paths import EXIT_FILE, SPEC_FILE, Roots, make_private
 from engine.poll import write_all
 from engine.spec.container import ContainerSpec, decode_spec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status, decode_exit, decode_state
@@ -55,7 +55,7 @@ def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
             os.mkdir(folder, 0o700)
         except FileNotFoundError:  # the group's first container, or its last was just removed
             make_private(folder)
-        _replace(f"{folder}/spec.json", data, durable=True)
+        _replace(f"{folder}/{SPEC_FILE}", data, durable=True)
     except OSError as error:
         raise OperationFailed.of("write", folder, error) from error
 
@@ -64,9 +64,9 @@ def rewrite_spec(folder: str, spec: ContainerSpec, state: ContainerState) -> Non
     """Replace the specification, durable before this returns."""
     data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
     try:
-        _replace(f"{folder}/spec.json", data, durable=True)
+        _replace(f"{folder}/{SPEC_FILE}", data, durable=True)
     except OSError as error:
-        raise OperationFailed.of("write", f"{folder}/spec.json", error) from error
+        raise OperationFailed.of("write", f"{folder}/{SPEC_FILE}", error) from error
 
 
 def write_state(folder: str, state: ContainerState) -> None:
@@ -168,7 +168,7 @@ def write_file(path: str, data: bytes, how: int, mode: int, *, durable: bool = F
 def read_exit(folder: str) -> ContainerExit | None:
     """The keeper's exit record, None while the process is running."""
     try:
-        with open(f"{folder}/exit.json", "rb") as file:
+        with open(f"{folder}/{EXIT_FILE}", "rb") as file:
             return decode_exit(file.read())
     except (FileNotFoundError, msgspec.DecodeError):
         return None
@@ -206,7 +206,7 @@ def _identity(folder: str) -> tuple[int, ...]:
     """Inode, size and time of change (nanoseconds) of both files, zeros for a state that was never changed; () without a
     specification."""
     try:
-        one = os.stat(f"{folder}/spec.json")
+        one = os.stat(f"{folder}/{SPEC_FILE}")
     except OSError:
         return ()
     try:
@@ -220,13 +220,13 @@ def _identity(folder: str) -> tuple[int, ...]:
 
 def _read(folder: str) -> tuple[ContainerSpec, ContainerState] | None:
     try:
-        with open(f"{folder}/spec.json", "rb") as file:
+        with open(f"{folder}/{SPEC_FILE}", "rb") as file:
             text = file.read()
         spec = decode_spec(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except msgspec.DecodeError as error:
-        raise OperationFailed("read", f"{folder}/spec.json", detail=str(error)) from error
+        raise OperationFailed("read", f"{folder}/{SPEC_FILE}", detail=str(error)) from error
     try:
         with open(f"{folder}/state.json", "rb") as file:
             return spec, decode_state(file.read())

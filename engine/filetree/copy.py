@@ -14,7 +14,7 @@ from engine.filetree.regular import open_regular
 from engine.kernel import idmap
 from engine.poll import write_all
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 30
 _SMALL = 1 << 16
 """Up to this size in bytes, reading and writing is faster than copying in the kernel."""
@@ -88,7 +88,7 @@ class _Copy:
     def file(self, source: int, target: int, name: str) -> None:
         reading = open_regular(source, name)
         try:
-            writing = os.open(name, _CREATE, 0o600, dir_fd=target)
+            writing = os.open(name, CREATE, 0o600, dir_fd=target)
             try:
                 copy_content(reading, writing)
                 attributes.copy(reading, writing)

@@ -16,12 +16,10 @@ from engine.errors import Corrupt, ImageError
 from engine.image import manifest
 from engine.image.blobs import digest_of
 from engine.paths import Roots, make_private
+from engine.vocabulary import PREDICATE_TYPE, STATEMENT_TYPE
 
-STATEMENT = "application/vnd.in-toto+json"
 ARTIFACT = "application/vnd.docker.attestation.manifest.v1+json"
-REFERENCE_TYPE, REFERENCE_DIGEST = "vnd.docker.reference.type", "vnd.docker.reference.digest"
-ATTESTATION = "attestation-manifest"
-_PREDICATE_TYPE = "in-toto.io/predicate-type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
 LIMIT = 32 << 20
 """Bytes of all statements about one image."""
 MOST = 64
@@ -104,10 +102,10 @@ def parse_statement(data: bytes, subject: str) -> Attestation:
 def layer(one: Attestation, body: bytes) -> manifest.Descriptor:
     """The descriptor of the statement `body` in an attestation's manifest."""
     return manifest.Descriptor(
-        media_type=STATEMENT,
+        media_type=STATEMENT_TYPE,
         digest=digest_of(body),
         size=len(body),
-        annotations={_PREDICATE_TYPE: one.predicate_type},
+        annotations={PREDICATE_TYPE: one.predicate_type},
     )
 
 
@@ -132,6 +130,6 @@ def of_index(index: manifest.Index, digest: str) -> manifest.Descriptor | None:
     """The manifest of the attestations that an index has for its manifest `digest`."""
     for entry in index.manifests:
         notes = entry.annotations
-        if notes.get(REFERENCE_TYPE) == ATTESTATION and notes.get(REFERENCE_DIGEST) == digest:
+        if notes.get(manifest.REFERENCE_TYPE) == manifest.ATTESTATION and notes.get(REFERENCE_DIGEST) == digest:
             return entry
     return None

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from engine.errors import ImageError
 from engine.spec.container import Healthcheck
 from engine.spec.image import ImageConfig
+from engine.vocabulary import DIGEST
 
 _NANO = 1_000_000_000
 
@@ -87,7 +88,7 @@ def decode(blob: bytes, subject: str) -> ImageFile:
     if found.rootfs.type != "layers":
         raise ImageError(f"{subject}: unknown rootfs type {found.rootfs.type!r}")
     for diff_id in found.rootfs.diff_ids or ():
-        if not re.fullmatch(r"sha256:[0-9a-f]{64}", diff_id):
+        if not re.fullmatch(DIGEST, diff_id):
             raise ImageError(f"{subject}: {diff_id[:80]!r} is not a diff_id")
     return found
 

@@ -137,7 +137,7 @@ def _attached(images: ImageStore, marked: set[str]) -> None:
 
 def _signatures(images: ImageStore, marked: set[str]) -> None:
     """Signatures kept for digests that no image has any longer (engine.trust.evidence)."""
-    folder = f"{images.store.roots.state}/trust"
+    folder = images.store.roots.signatures
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if f"sha256:{name.partition('.')[0]}" not in marked:
             os.unlink(f"{folder}/{name}")

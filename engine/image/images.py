@@ -17,6 +17,7 @@ from engine.image import reference as references
 from engine.image import variants
 from engine.spec.image import ImageRecord, decode_image
 from engine.store import Store
+from engine.vocabulary import DIGEST
 
 _decode_names = msgspec.json.Decoder(list[str]).decode
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from engine.image.config import ImageFile
     from engine.image.layers import Layer, LayerStore
 
-_ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_ID = re.compile(rf"{DIGEST}\Z")
 _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})\Z")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from engine.paths import SPEC_FILE
 from engine.store import Store
 
 
@@ -29,7 +30,7 @@ def containers_using(store: Store) -> dict[str, list[str]]:
     users: dict[str, list[str]] = {}
     for name, image in store.db.execute("SELECT name, image_id FROM containers ORDER BY name"):
         users.setdefault(image, []).append(name)
-    for path in glob.iglob(f"{glob.escape(store.roots.groups)}/*/*/spec.json"):
+    for path in glob.iglob(f"{glob.escape(store.roots.groups)}/*/*/{SPEC_FILE}"):
         try:
             with open(path, "rb") as file:
                 spec = _decode(file.read())

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from engine.errors import Corrupt, ImageError, NotFound, Unsupported
 from engine.image.platform import Platform
+from engine.vocabulary import DIGEST
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -23,6 +24,10 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+
+REFERENCE_TYPE, ATTESTATION = "vnd.docker.reference.type", "attestation-manifest"
+"""The annotation of an index's entry that says what it is, and its value for attestations (BuildKit, "Image
+attestation storage")."""
 
 ACCEPTED = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 MANIFEST_LIMIT = 4 << 20
@@ -40,7 +45,7 @@ _LAYER_TYPES = {
     "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip": "gzip",
     "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd": "zstd",
 }
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_DIGEST = re.compile(rf"{DIGEST}\Z")
 
 
 class _PlatformField(Struct):
@@ -152,7 +157,7 @@ def select(index: Index, wanted: Platform, subject: str) -> Descriptor:
     candidates: list[tuple[bool, str, Descriptor]] = []
     offered: list[str] = []
     for entry in index.manifests:
-        if entry.platform is None or entry.annotations.get("vnd.docker.reference.type") == "attestation-manifest":
+        if entry.platform is None or entry.annotations.get(REFERENCE_TYPE) == ATTESTATION:
             continue
         platform = Platform(entry.platform.os, entry.platform.architecture, entry.platform.variant)
         if platform.os == "unknown":

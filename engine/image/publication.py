@@ -163,7 +163,7 @@ def _attestations(
         platform=manifest.platform_field(platform.Platform("unknown", "unknown")),
         annotations={
             attached.REFERENCE_DIGEST: image.digest,
-            attached.REFERENCE_TYPE: attached.ATTESTATION,
+            manifest.REFERENCE_TYPE: manifest.ATTESTATION,
         },
     )
     referrer = manifest.Descriptor(

@@ -12,15 +12,16 @@ import re
 from msgspec import Struct
 
 from engine.errors import BadReference
+from engine.vocabulary import DIGEST, DOCKER_HUB, HUB_HOSTS
 
-DEFAULT_REGISTRY = "docker.io"
+DEFAULT_REGISTRY = DOCKER_HUB
 DEFAULT_TAG = "latest"
 
 _DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?\Z"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z"
-_DIGEST = r"sha256:[0-9a-f]{64}\Z"
+_DIGEST = rf"{DIGEST}\Z"
 _IMAGE_ID = r"(?:sha256:)?[0-9a-f]{64}\Z"
 _NAME_LIMIT = 255
 
@@ -109,7 +110,7 @@ def _split(name: str) -> tuple[str, str]:
         registry, repository = DEFAULT_REGISTRY, name
     else:
         registry, repository = first, rest
-    if registry in (DEFAULT_REGISTRY, "index.docker.io"):
+    if registry in HUB_HOSTS[:2]:
         registry = DEFAULT_REGISTRY
         if "/" not in repository:
             repository = f"library/{repository}"

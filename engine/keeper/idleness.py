@@ -8,6 +8,7 @@ import selectors
 import time
 
 from engine import control
+from engine.paths import KEEPER_LOG
 
 IDLE = 3.0
 """Seconds after which a keeper exits that has no container, no client, and no client about to connect."""
@@ -42,7 +43,7 @@ class Idleness:
             self.due = time.monotonic() + IDLE
         elif time.monotonic() >= self.due:
             folder = os.path.dirname(path)
-            for name in (path, control.lock_of(path), f"{folder}/keeper.log"):
+            for name in (path, control.lock_of(path), f"{folder}/{KEEPER_LOG}"):
                 with contextlib.suppress(OSError):
                     os.unlink(name)
             with contextlib.suppress(OSError):

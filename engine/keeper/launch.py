@@ -10,7 +10,7 @@ import engine.rootless.client as rootless
 from engine.background import READY, Background, Descriptors, spawn
 from engine.errors import KeeperLost, OperationFailed
 from engine.kernel import calls, flags, open_files
-from engine.paths import Roots, make_private
+from engine.paths import KEEPER_LOG, Roots, make_private
 
 
 class Launch:
@@ -23,7 +23,7 @@ class Launch:
         make_private(folder)
         self._interpreter = -1
         try:
-            self._process = Background(f"{folder}/keeper.log", lambda descriptors: self._start(path, descriptors))
+            self._process = Background(f"{folder}/{KEEPER_LOG}", lambda descriptors: self._start(path, descriptors))
         except OSError as error:
             self._let_go()
             raise OperationFailed.of("start the keeper of", group, error) from error

@@ -23,7 +23,7 @@ from engine.errors import Conflict, EngineError, InvalidSpec
 from engine.net import held, ipam, options, preferences
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.published_ports import Port
-from engine.net.fixed_names import BRIDGE_PREFIX
+from engine.net.fixed_names import BRIDGE_PREFIX, HARDWARE_PREFIX
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Link, Rtnetlink
@@ -31,8 +31,8 @@ from engine.paths import Roots
 from engine.spec import networkoptions
 from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec, decode_network
 from engine.store import Store
+from engine.vocabulary import PREDEFINED_NETWORKS
 
-PREDEFINED = ("bridge", "host", "none")
 """Docker's predefined networks; a container selects them by its network mode."""
 
 DEFAULT = "bridge"
@@ -76,9 +76,9 @@ async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
 
 async def create_all(store: Store, specs: Sequence[NetworkSpec]) -> list[NetworkRecord | EngineError]:
     """The same for several networks, in few steps; the record or the failure of each."""
-    own = [spec for spec in specs if spec.name not in PREDEFINED]
+    own = [spec for spec in specs if spec.name not in PREDEFINED_NETWORKS]
     journalled = iter(_journal(store, own))
-    found = [next(journalled) if spec.name not in PREDEFINED else _predefined(store, spec) for spec in specs]
+    found = [next(journalled) if spec.name not in PREDEFINED_NETWORKS else _predefined(store, spec) for spec in specs]
     records = [one for one in found if isinstance(one, NetworkRecord)]
     try:
         await _ensure_all(store.roots, records)
@@ -299,7 +299,7 @@ def _make_links(records: Sequence[NetworkRecord]) -> list[int]:
 
     made = []
     for record in records:
-        hardware = "02:42:" + ":".join(record.id[i : i + 2] for i in range(0, 8, 2))
+        hardware = HARDWARE_PREFIX + ":".join(record.id[i : i + 2] for i in range(0, 8, 2))
         made.append(messages.bridge(record.bridge, hardware, options.mtu(record)))
     _do("create", records, made, accept=(errno.EEXIST,))
     for record in records:

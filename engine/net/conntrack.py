@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 from engine.errors import OperationFailed
 from engine.net.netlink_abi import CONNTRACK, NETFILTER, attribute, attributes, nested
 from engine.net.rtnetlink import Netlink
-from engine.spec.container import IP_PROTOCOLS
+from engine.vocabulary import IP_PROTOCOLS
 
 _GET, _DELETE = CONNTRACK << 8 | 1, CONNTRACK << 8 | 2
 _ORIGINAL, _REPLY, _ZONE, _FILTER = 1, 2, 18, 25

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from engine.errors import InvalidSpec
 from engine.net import ipam, options
+from engine.net.fixed_names import HARDWARE_PREFIX
 from engine.net.lan import settings as lan
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkRecord, Pool
@@ -149,4 +150,4 @@ def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
 def _hardware(address: str) -> str:
     """02:42 and the IPv4 address, so that an address always has the same hardware address in ARP caches."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return "02:42:" + socket.inet_pton(family, address)[-4:].hex(":")
+    return HARDWARE_PREFIX + socket.inet_pton(family, address)[-4:].hex(":")

@@ -3,6 +3,9 @@
 BRIDGE_PREFIX = "cmp-"
 """Our bridges, unless the user chose a name."""
 
+HARDWARE_PREFIX = "02:42:"
+"""Hardware addresses that we choose, as Docker chooses them: locally administered, and with four bytes that follow."""
+
 TABLE_PREFIX = "composer-"
 """Our nftables tables."""
 

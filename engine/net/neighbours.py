@@ -9,6 +9,7 @@ import os
 import msgspec
 from msgspec import Struct
 
+from engine.paths import SPEC_FILE
 from engine.store import Store
 
 _KNOWN = 1000
@@ -62,7 +63,7 @@ class Neighbours:
 
     def _further(self, network: str, container_id: str, group: str) -> set[str]:
         """Its aliases on the network and its host name; none while it is being removed."""
-        path = f"{self._store.roots.container(group, container_id)}/spec.json"
+        path = f"{self._store.roots.container(group, container_id)}/{SPEC_FILE}"
         written, known = self._specifications.get(container_id, (0, None))
         try:
             if known is None or os.stat(path).st_mtime_ns != written:

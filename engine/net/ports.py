@@ -16,9 +16,10 @@ from engine.kernel import open_files
 from engine.net import options, preferences
 from engine.net.parked import MOST, Parked
 from engine.spec import networkoptions
-from engine.spec.container import IP_PROTOCOLS, PortBinding
+from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
 from engine.store import Store
+from engine.vocabulary import IP_PROTOCOLS
 
 _KINDS = {
     "tcp": (socket.SOCK_STREAM, IP_PROTOCOLS["tcp"]),

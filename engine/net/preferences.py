@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from engine.errors import InvalidSpec
 from engine.net.rtnetlink import Rtnetlink
+from engine.paths import settings_files
 from engine.spec.networkoptions import MTUS
 
 _LARGEST = 1 << 20
@@ -115,10 +116,8 @@ def _check(found: Preferences) -> None:
 
 
 def _paths(environ: Mapping[str, str]) -> tuple[str, ...]:
-    if named := environ.get("COMPOSER_NETWORKS"):
-        return (named,)
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
-    return ("/etc/composer/networks.toml", os.path.join(home, "composer/networks.toml"))
+    named = environ.get("COMPOSER_NETWORKS")
+    return (named,) if named else settings_files("networks.toml", environ)
 
 
 _NOTHING = Preferences()

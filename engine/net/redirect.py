@@ -16,8 +16,8 @@ from engine.net.firewall import netlink, probe
 from engine.net.fixed_names import TABLE_PREFIX
 from engine.net.rtnetlink import inside
 from engine.spec.container import PortBinding
+from engine.vocabulary import DNS_ADDRESS
 
-ADDRESS = "127.0.0.11"
 _TABLE = f"{TABLE_PREFIX}dns"
 
 
@@ -56,7 +56,7 @@ def _redirect(pid: int, udp: int, tcp: int) -> None:
 
 
 def _by_table(udp: int, tcp: int) -> None:
-    address = socket.inet_pton(socket.AF_INET, ADDRESS)
+    address = socket.inet_pton(socket.AF_INET, DNS_ADDRESS)
     rules = []
     for protocol, port in ((17, udp), (6, tcp)):
         match = netlink.meta(15) + netlink.compare(b"\2") + netlink.payload(1, 16, 4) + netlink.compare(address)
@@ -74,7 +74,7 @@ def _by_program(udp: int, tcp: int) -> None:
     from engine.net.firewall import iptables
 
     rules = "".join(
-        f"-I OUTPUT -d {ADDRESS} -p {protocol} -m {protocol} --dport 53 -j DNAT --to-destination {ADDRESS}:{port}\n"
+        f"-I OUTPUT -d {DNS_ADDRESS} -p {protocol} -m {protocol} --dport 53 -j DNAT --to-destination {DNS_ADDRESS}:{port}\n"
         for protocol, port in (("udp", udp), ("tcp", tcp))
     )
     command = iptables.binary("iptables-restore", 4)

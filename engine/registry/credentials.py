@@ -15,17 +15,16 @@ from typing import Any
 from engine.bounded_read import MIB, read_bytes
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
+from engine.paths import docker_client
 from engine.spec.credentials import Credentials
+from engine.vocabulary import HUB_HOSTS, HUB_SERVER
 
-_HUB_KEY = "https://index.docker.io/v1/"
-_HUB_HOSTS = ("index.docker.io", "docker.io", "registry-1.docker.io")
 _HELPER_SECONDS = 30
 
 
 def place(environ: Mapping[str, str] = os.environ) -> str:
     """The path of the client's configuration."""
-    folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
-    return os.path.join(folder, "config.json")
+    return os.path.join(docker_client(environ), "config.json")
 
 
 def read(path: str) -> dict[str, Any]:
@@ -43,12 +42,12 @@ def read(path: str) -> dict[str, Any]:
 
 def key_of(registry: str) -> str:
     """The key of a registry in `auths` and for helpers."""
-    return _HUB_KEY if registry == DEFAULT_REGISTRY else registry
+    return HUB_SERVER if registry == DEFAULT_REGISTRY else registry
 
 
 def names_registry(key: str, registry: str) -> bool:
     """Whether a key of `auths` or `credHelpers`, which may be a whole URL, is the registry's."""
-    return host_of(key) in (_HUB_HOSTS if registry == DEFAULT_REGISTRY else (registry,))
+    return host_of(key) in (HUB_HOSTS if registry == DEFAULT_REGISTRY else (registry,))
 
 
 def helper_of(config: dict[str, Any], path: str, registry: str) -> str:
@@ -71,11 +70,11 @@ def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials 
         if helper and names_registry(key, registry):
             return _ask(str(helper), key)
     # An exact key comes first, as in docker (cli/config/credentials, GetAuthConfig).
-    for key in sorted(auths, key=lambda key: key not in (_HUB_KEY if hub else registry, f"https://{registry}")):
+    for key in sorted(auths, key=lambda key: key not in (HUB_SERVER if hub else registry, f"https://{registry}")):
         if names_registry(key, registry) and (found := _decode(auths[key], path, key)):
             return found
     if store := config.get("credsStore"):
-        return _ask(str(store), _HUB_KEY if hub else registry)
+        return _ask(str(store), HUB_SERVER if hub else registry)
     return None
 
 

@@ -19,6 +19,7 @@ from engine.registry.client import Client
 from engine.spec.credentials import Credentials
 from engine.spec.image import ImageRecord
 from engine.trust import gate
+from engine.vocabulary import STATEMENT_TYPE
 
 _PARALLEL = 3
 _NESTED = 4
@@ -123,7 +124,7 @@ class Pull:
             body, media_type, _ = self.client.manifest(entry.digest)
             found = manifest.parse(body, media_type, subject)
             layers = found.layers if isinstance(found, manifest.Manifest) else []
-            wanted = [one for one in layers if one.media_type == attached.STATEMENT][: attached.MOST]
+            wanted = [one for one in layers if one.media_type == STATEMENT_TYPE][: attached.MOST]
             if sum(one.size for one in wanted) > attached.LIMIT:
                 raise ImageError(f"they are larger than {attached.LIMIT >> 20} MiB")
             for one in wanted:

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from engine.bounded_read import MIB, read_bytes
 from engine.errors import InvalidSpec
+from engine.paths import settings_files
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Level = Annotated[int, Meta(ge=0, le=22)]
@@ -73,10 +74,8 @@ def of(registry: str, environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _paths(environ: Mapping[str, str]) -> tuple[str, ...]:
-    if named := environ.get("COMPOSER_REGISTRIES"):
-        return (named,)
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
-    return ("/etc/composer/registries.toml", os.path.join(home, "composer/registries.toml"))
+    named = environ.get("COMPOSER_REGISTRIES")
+    return (named,) if named else settings_files("registries.toml", environ)
 
 
 class Endpoint(Struct, frozen=True):

@@ -30,6 +30,7 @@ from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
 from engine.registry import settings
 from engine.tls import client_context
+from engine.vocabulary import HUB_HOST
 
 ATTEMPTS = 5
 _PATIENCE = 10.0
@@ -37,7 +38,7 @@ _PATIENCE = 10.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_LIMIT = 5
 _BUSY = (408, 429, 500, 502, 503, 504)
-_HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}
+_HOSTS = {DEFAULT_REGISTRY: HUB_HOST}
 _CERTIFICATES = "/etc/docker/certs.d"
 _AGENT = "composer"
 _DRAIN_LIMIT = 1 << 14

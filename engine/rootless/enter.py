@@ -10,7 +10,7 @@ import sys
 import engine.rootless.client as client
 from engine.errors import KeeperLost, OperationFailed, Unsupported
 from engine.kernel import calls, flags
-from engine.paths import Roots, make_private
+from engine.paths import ROOTLESS_SOCKET, Roots, make_private
 
 _ATTEMPTS = 3
 
@@ -22,7 +22,7 @@ def enter(roots: Roots, *, make: bool) -> None:
     child processes. Raises Unsupported with what the host or the user's account lacks.
     """
     os.environ.update(roots.environment())  # the defaults of uid 0 are not for us
-    path = f"{roots.run}/rootless.sock"
+    path = f"{roots.run}/{ROOTLESS_SOCKET}"
     for attempt in range(_ATTEMPTS):
         try:
             answer, spaces = client.join(path)

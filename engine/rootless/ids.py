@@ -16,7 +16,7 @@ from engine.kernel.idmap import Range
 LEAST = 65536
 """Ids that images expect (nobody is 65534)."""
 
-_PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
+PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
 
 
 def user_name(uid: int) -> str:
@@ -58,7 +58,7 @@ def ranges(own: int, subordinates: list[tuple[int, int]]) -> list[Range]:
 
 def tool(name: str) -> str:
     """The path of newuidmap or newgidmap, which are setuid root. Raises Unsupported if it is not installed."""
-    path = shutil.which(name, path=_PATH)
+    path = shutil.which(name, path=PATH)
     if path is None:
         raise Unsupported(f"{name} is not installed; without it only root can run containers", hint=_INSTALL)
     return path
@@ -71,7 +71,7 @@ def write_maps(pid: int, uids: list[Range], gids: list[Range]) -> None:
     """Write the maps of the new user namespace of `pid`. Raises Unsupported with the tool's message."""
     for kind, own in (("uid", uids), ("gid", gids)):
         command = [tool(f"new{kind}map"), str(pid), *(str(number) for one in own for number in one)]
-        done = subprocess.run(command, capture_output=True, text=True, env={"PATH": _PATH, "LC_ALL": "C"})
+        done = subprocess.run(command, capture_output=True, text=True, env={"PATH": PATH, "LC_ALL": "C"})
         if done.returncode:
             raise Unsupported(
                 f"{os.path.basename(command[0])}: {done.stderr.strip() or f'exit status {done.returncode}'}",

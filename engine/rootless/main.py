@@ -34,6 +34,7 @@ from engine import atomic, control
 from engine.errors import EngineError
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
+from engine.paths import ROOTLESS_SOCKET
 from engine.rootless import cgroup, namespace, uplink
 
 TYPE_CHECKING = False  # of typing, which this process does not load
@@ -51,7 +52,7 @@ class Host:
 
     def __init__(self, run_root: str) -> None:
         self.run_root = run_root
-        self.path = f"{run_root}/rootless.sock"
+        self.path = f"{run_root}/{ROOTLESS_SOCKET}"
         self.cgroup = cgroup.delegated()
         self.space = namespace.adopt(self.state_file) or namespace.make(run_root)
         self.network, self.no_network = uplink.start(self.space, run_root)

@@ -10,9 +10,9 @@ import subprocess
 
 from engine.errors import Unsupported
 from engine.poll import readable
+from engine.rootless.ids import PATH
 from engine.rootless.namespace import Namespace
 
-_PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
 _MTU = 65520
 _START = 60.0
 """Seconds until either must be ready; a program that is still starting then hangs."""
@@ -82,7 +82,7 @@ def start(space: Namespace, run_root: str) -> tuple[Slirp | Pasta | None, str]:
     run."""
     why = []
     for kind, name in ((Slirp, "slirp4netns"), (Pasta, "pasta")):
-        program = shutil.which(name, path=_PATH)
+        program = shutil.which(name, path=PATH)
         if program:
             try:
                 running = kind(program, space, run_root)

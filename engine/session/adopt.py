@@ -23,6 +23,7 @@ from engine.kernel.boot import boot_id
 from engine.net import endpoint
 from engine.net.redirect import redirect
 from engine.net.rtnetlink import inside
+from engine.paths import BUNDLE_FILE
 from engine.session import group_store, membership
 from engine.session.group import Group
 from engine.session.remove import finish_removals
@@ -179,7 +180,7 @@ async def _has_own_keeper(group: Group, found: list[ContainerRecord]) -> bool:
 
 async def _readopt(group: Group, keeper: KeeperClient, record: ContainerRecord) -> None:
     """The process lives, its keeper does not: the new keeper takes it over by pidfd."""
-    path = f"{group.run_folder(record.id)}/bundle.json"
+    path = f"{group.run_folder(record.id)}/{BUNDLE_FILE}"
     try:
         held = group.retained.get(record.id)
         await keeper.ask(
@@ -268,7 +269,7 @@ async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -
 async def _reopen(group: Group, record: ContainerRecord) -> None:
     """Keeper and supervisor were killed, so the DNS sockets of the container are closed: open them again there."""
     try:
-        with open(f"{group.run_folder(record.id)}/bundle.json", "rb") as file:
+        with open(f"{group.run_folder(record.id)}/{BUNDLE_FILE}", "rb") as file:
             port = msgspec.json.decode(file.read()).get("dns")
         if port is None:
             return

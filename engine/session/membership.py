@@ -25,7 +25,7 @@ async def connect(group: Group, container_id: str, attachment: Attachment) -> Co
     """See Changes.connect."""
     await group.cleaned()  # a container that has just exited may still hold the address
     record = group.changeable(container_id)
-    if record.spec.network_mode not in ("", *bridge.PREDEFINED[:1]):
+    if record.spec.network_mode not in ("", bridge.DEFAULT):
         raise WrongState(
             f"container {record.spec.name} cannot join a network: it has network_mode {record.spec.network_mode}"
         )

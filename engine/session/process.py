@@ -13,7 +13,7 @@ from engine.container import state as files
 from engine.errors import EngineError, KeeperAbsent, KeeperLost, NotFound, OperationFailed, WrongState
 from engine.keeper.connection import Connection
 from engine.kernel import calls
-from engine.paths import Roots
+from engine.paths import BUNDLE_FILE, Roots
 from engine.poll import readable
 from engine.session.relay import Relay, wanted
 from engine.spec.container import PIPE, ExecSpec
@@ -32,7 +32,7 @@ def process_of(run_folder: str, spec: ExecSpec) -> keeper.ExecProcess:
     import json
 
     try:
-        with open(f"{run_folder}/bundle.json", encoding="utf-8") as file:
+        with open(f"{run_folder}/{BUNDLE_FILE}", encoding="utf-8") as file:
             own = json.load(file)["process"]
     except FileNotFoundError as error:
         raise EngineError("the container is not running") from error

@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from engine.errors import Conflict, OperationFailed, WrongState
 from engine.filetree.remove import remove as remove_tree
+from engine.paths import SPEC_FILE
 from engine.session import group_store, stop, users
 from engine.session.group import Group
 from engine.spec.state import ContainerRecord, Status
@@ -42,7 +43,7 @@ async def _remove(group: Group, record: ContainerRecord, anonymous: Sequence[str
             volumes.remove(group.store, name, others)
     folder = group.folder(record.id)
     with contextlib.suppress(OSError):
-        os.unlink(f"{folder}/spec.json")  # first: a directory without this file is not a container
+        os.unlink(f"{folder}/{SPEC_FILE}")  # first: a directory without this file is not a container
     try:
         await to_thread.run_sync(remove_tree, folder)
     except OSError as error:

@@ -19,7 +19,7 @@ from engine.filetree.remove import remove as remove_tree
 from engine.kernel.boot import boot_id
 from engine.net import bridge
 from engine.net.redirect import redirect
-from engine.paths import make_private
+from engine.paths import BUNDLE_FILE, EXIT_FILE, make_private
 from engine.session import name_files
 from engine.session.group import Group
 from engine.spec.container import ContainerSpec, Healthcheck
@@ -204,8 +204,8 @@ def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, pla
     try:
         _make_empty_directory(run_folder)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/exit.json")
-        path = f"{run_folder}/bundle.json"
+            os.unlink(f"{folder}/{EXIT_FILE}")
+        path = f"{run_folder}/{BUNDLE_FILE}"
         files.write_file(path, msgspec.json.encode(bundle.make(spec, image, facts)), os.O_EXCL, 0o600)
     except OSError as error:
         raise OperationFailed.of("write the files of", spec.name, error) from error

@@ -64,10 +64,6 @@ class Membership(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
 
 
-IP_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-"""The protocols of published ports and their numbers (IPPROTO_*)."""
-
-
 class PortBinding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A published port. In a specification `host_port` may be "" (any free), "8080" or "8000-8010" (first free); in a
     state it is the bound port."""

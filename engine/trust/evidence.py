@@ -86,7 +86,7 @@ class Kept:
     """
 
     def __init__(self, roots: Roots) -> None:
-        self._folder = f"{roots.state}/trust"
+        self._folder = roots.signatures
 
     def _path(self, digest: str) -> str:
         return f"{self._folder}/{digest.removeprefix('sha256:')}.json"

@@ -21,13 +21,15 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct, structs
 
+from engine import vocabulary
 from engine.bounded_read import MIB, read_bytes
 from engine.errors import InvalidSpec
 from engine.image.reference import Reference
+from engine.paths import settings_files
 
 ACCEPT, REJECT, DIGEST, SIGNATURE = "accept", "reject", "digest", "signature"
 _REQUIRE = (ACCEPT, REJECT, DIGEST, SIGNATURE)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST = re.compile(vocabulary.DIGEST)
 
 
 class Identity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,10 +81,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def policies(environ: Mapping[str, str] = os.environ) -> list[Policy]:
     """The policies that apply here, usually none. Raises InvalidSpec for an invalid file."""
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
-    mine = environ.get("COMPOSER_POLICY") or os.path.join(home, "composer/policy.toml")
+    machine, user = settings_files("policy.toml", environ)
     found = []
-    for path in ("/etc/composer/policy.toml", mine):
+    for path in (machine, environ.get("COMPOSER_POLICY") or user):
         try:
             text = read_bytes(path, MIB, "a policy").decode()
         except FileNotFoundError:

@@ -21,9 +21,9 @@ from engine.trust.certificates import UntrustedError
 from engine.trust.evidence import Signature
 from engine.trust.log_entry import Entry
 from engine.trust.policy import Rule
+from engine.vocabulary import STATEMENT_TYPE
 
 SIMPLE_TYPE = "cosign container image signature"
-STATEMENT_TYPE = "application/vnd.in-toto+json"
 PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 
 

@@ -16,6 +16,7 @@ from engine.paths import Roots
 from engine.spec import networkoptions
 from engine.spec.network import NetworkSpec, Pool
 from engine.store import Store
+from engine.vocabulary import PREDEFINED_NETWORKS
 from tests.net.conftest import apart, links, rows, rules
 
 
@@ -193,7 +194,7 @@ def test_refusals_leave_nothing(store, fields, error, complaint):
     assert links() == ["lo"] and not rows(store, "networks") and not rules()
 
 
-@pytest.mark.parametrize("name", bridge.PREDEFINED)
+@pytest.mark.parametrize("name", PREDEFINED_NETWORKS)
 def test_predefined_names(store, name):
     with pytest.raises(Conflict, match="predefined"):
         create(store, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command
+from engine.vocabulary import HUB_SERVER
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -14,7 +15,7 @@ COMMAND = Command("logout", "Log out from a registry", "logout [SERVER]", positi
 
 def run(context: Context, args: Args) -> int:
     server = args.positional[0] if args.positional else ""
-    print(f"Removing login credentials for {server or 'https://index.docker.io/v1/'}")
+    print(f"Removing login credentials for {server or HUB_SERVER}")
     if not context.dry_run and not context.engine.logout(server):
-        print(f"Not logged in to {server or 'https://index.docker.io/v1/'}")
+        print(f"Not logged in to {server or HUB_SERVER}")
     return 0

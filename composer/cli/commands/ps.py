@@ -117,11 +117,11 @@ def _listing(context: Context, args: Args, records: list[ContainerRecord]) -> st
 def _configured(context: Context) -> str:
     """The psFormat of docker's config.json, "" when there is none."""
     import json
-    import os
 
-    folder = context.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    from engine.paths import docker_client
+
     try:
-        with open(f"{folder}/config.json", encoding="utf-8") as file:
+        with open(f"{docker_client(context.environ)}/config.json", encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
         return ""

@@ -14,10 +14,10 @@ def may_start(words: list[str], environ: Mapping[str, str]) -> bool:
     """Whether the command will probably start containers of a project that has no supervisor yet."""
     if STARTING.isdisjoint(words) or not WITHOUT_START.isdisjoint(words):
         return False
-    from engine.paths import Roots  # few commands come here
+    from engine.paths import RUN_ROOT, Roots  # few commands come here
 
     if root := _value(words, "--run-root"):
-        environ = {**environ, "COMPOSER_RUN_ROOT": root}
+        environ = {**environ, RUN_ROOT: root}
     roots = Roots.from_environment(environ, os.geteuid())
     return not os.path.exists(roots.supervisor_socket(_project(words, environ)))
 

@@ -27,6 +27,7 @@ from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
 from engine.errors import EngineError, ImageRefused
 from engine.quantities import nanoseconds
+from engine.vocabulary import DIGEST
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from composer.run.port import Engine
     from engine.spec.image import BuildSpec, ImageRecord
 
-_ID = re.compile(r"sha256:[0-9a-f]{64}")
+_ID = re.compile(DIGEST)
 AGES = {"daily": 86400.0, "weekly": 7 * 86400.0}
 
 

@@ -18,6 +18,7 @@ from composer.cli.project.concurrently import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
 from engine.errors import EngineError
+from engine.paths import docker_client
 from engine.spec.container import Resources
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ _decode = msgspec.json.Decoder(_ClientConfig).decode
 def proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Build arguments from `proxies` in the client's configuration, in both spellings (docs.docker.com, "Use a proxy
     server with the Docker CLI"). CommandError for a file that cannot be read."""
-    folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
-    path = os.path.join(folder, "config.json")
+    path = os.path.join(docker_client(environ), "config.json")
     try:
         with open(path, "rb") as file:
             config = _decode(file.read(16 << 20))

@@ -10,7 +10,7 @@ from functools import cached_property
 from composer.cli.errors import CommandError
 from composer.cli.project.settings import Settings
 from composer.cli.render.message import warning_line
-from engine.paths import Roots
+from engine.paths import RUN_ROOT, STATE_ROOT, Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Context:
 
     @cached_property
     def roots(self) -> Roots:
-        given = {"COMPOSER_STATE_ROOT": self.options.state_root, "COMPOSER_RUN_ROOT": self.options.run_root}
+        given = {STATE_ROOT: self.options.state_root, RUN_ROOT: self.options.run_root}
         environ = {**self.environ, **{name: path for name, path in given.items() if path}}
         return Roots.from_environment(environ, os.geteuid())
 

@@ -21,6 +21,7 @@ from msgspec import structs
 from composer.cli.errors import CommandError
 from composer.cli.project.providers import with_variables
 from composer.cli.render.progress import State
+from engine.paths import docker_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -87,8 +88,7 @@ def _run(context: Context, models: Mapping[str, DesiredModel]) -> str:
 
 def _program(context: Context) -> str | None:
     """The runner in the docker CLI's plugin folders, else in PATH."""
-    home = context.environ.get("HOME", "/")
-    own = os.path.join(context.environ.get("DOCKER_CONFIG") or os.path.join(home, ".docker"), "cli-plugins")
+    own = os.path.join(docker_client(context.environ), "cli-plugins")
     for folder in (own, *_FOLDERS):
         path = os.path.join(folder, PROGRAM)
         if os.access(path, os.X_OK) and os.path.isfile(path):

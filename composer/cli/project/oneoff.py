@@ -19,6 +19,7 @@ from composer.cli.errors import UsageError
 from composer.plan.labels import NUMBER, ONEOFF, SLUG
 from composer.plan.naming import NAME
 from engine.spec.container import ContainerSpec, Mount, PortBinding, Restart
+from engine.vocabulary import PROPAGATIONS
 
 if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
@@ -30,7 +31,6 @@ MODES: dict[str, dict[str, object]] = {
     "Z": {"selinux": "Z"},
     "nocopy": {"nocopy": True},
 }
-PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
 def oneoff_spec(
@@ -138,7 +138,7 @@ def volume(text: str, volumes: Mapping[str, str], directory: str) -> Mount:
         raise UsageError(f'invalid volume "{text}": the path in the container must be absolute')
     options: dict[str, object] = {}
     for word in filter(None, mode.split(",")):
-        if word in PROPAGATION:
+        if word in PROPAGATIONS:
             options["propagation"] = word
         elif word in MODES:
             options.update(MODES[word])

@@ -24,6 +24,7 @@ from composer.plan import labels
 from composer.plan.desired import STARTED
 from engine.spec.container import Attachment, ContainerSpec, Restart
 from engine.spec.network import NetworkSpec
+from engine.vocabulary import HOST_GATEWAY
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -85,7 +86,7 @@ def _relay(
         labels={**service.container.labels, labels.HASH: identity, labels.RELAY: identity},
         environment={"RELAY_ROUTES": routes},
         networks=tuple(attachments),
-        extra_hosts=((HOST, "host-gateway"),),
+        extra_hosts=((HOST, HOST_GATEWAY),),
         restart=Restart(policy="unless-stopped"),
         cap_drop=("ALL",),
         cap_add=("NET_BIND_SERVICE",),

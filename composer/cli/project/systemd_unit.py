@@ -14,6 +14,7 @@ from pathlib import Path
 
 import composer
 from composer.cli.errors import CommandError
+from engine.paths import user_configuration
 
 _PREFIX, _SUFFIX = "composer-", ".service"
 _TARGETS = {False: "multi-user.target", True: "default.target"}
@@ -39,9 +40,8 @@ class Units:
 
     def __init__(self, environ: Mapping[str, str], *, user: bool) -> None:
         self.user = user
-        home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '/')}/.config"
         system = environ.get("COMPOSER_UNIT_ROOT") or "/etc/systemd/system"
-        self.folder = Path(f"{home}/systemd/user" if user else system)
+        self.folder = Path(f"{user_configuration(environ)}/systemd/user" if user else system)
 
     def path(self, project: str) -> Path:
         return self.folder / f"{_PREFIX}{project}{_SUFFIX}"

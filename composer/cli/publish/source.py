@@ -17,13 +17,13 @@ from msgspec import Struct
 
 from composer.load.errors import LoadError
 from composer.load.read.content import decoded
+from composer.load.read.documents import MERGE
 from composer.load.read.interpolation.expressions import TemplateError, substitute
 from composer.load.read.sources import is_remote
 
 if TYPE_CHECKING:
     from yaml import Node, ScalarNode
 
-_MERGE = "tag:yaml.org,2002:merge"
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
 """An anchor or tag before a value (YAML 1.2, 6.9)."""
 
@@ -95,7 +95,7 @@ def _replaced(text: str, changes: Any) -> str:
 def _entries(node: Node) -> Iterator[tuple[str, Node]]:
     """Keys and values of a mapping, including merged ones."""
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.tag == _MERGE:
+        if key.tag == MERGE:
             for merged in value.value if isinstance(value, yaml.SequenceNode) else (value,):
                 yield from _entries(merged)
         else:

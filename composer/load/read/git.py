@@ -9,6 +9,7 @@ import re
 
 from composer.load.errors import LoadError
 from composer.load.read import cache, pins
+from engine.vocabulary import COMMIT
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PREFIXES = ("git://", "ssh://", "https://", "http://", "git@", "github.com/")
 SWITCH = "COMPOSE_EXPERIMENTAL_GIT_REMOTE"
 TIMEOUT = 600
 """Time limit of one git command, in seconds."""
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COMMIT = re.compile(COMMIT)
 _MISSING = 2
 """Exit code of `git ls-remote --exit-code` when nothing matches (git-ls-remote(1))."""
 

@@ -10,6 +10,7 @@ import re
 
 from composer.load.errors import LoadError
 from composer.load.read import cache, pins
+from engine.vocabulary import DIGEST
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ NAMED, NAMED_ENV, EXTENDED = "com.docker.compose.file", "com.docker.compose.envf
 """Annotations of a layer: the name of a compose file, the name of an env file, whether services extend the file."""
 VERSION = "com.docker.compose.version"
 MAIN = "compose.yaml"
-_DIGEST = re.compile("sha256:[0-9a-f]{64}")
+_DIGEST = re.compile(DIGEST)
 
 
 def checkout(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from composer.load.resolve.errors import ShortFormError
+from engine.vocabulary import PROPAGATIONS
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -105,8 +106,6 @@ def _port(text: str, what: str, port: str) -> int:
 
 
 # ---- volumes: [SOURCE:]TARGET[:OPTION[,OPTION…]]
-
-PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
 
 def volume(text: str) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from composer.model.service import Attachment
 from composer.plan.translate.scope import Problems, Scope
 from engine.spec import networkoptions
 from engine.spec.network import OVERLAY
+from engine.vocabulary import HOST_GATEWAY
 
-HOST_GATEWAY = "host-gateway"
-_ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])([0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f]")
 _LONGEST = 64
@@ -133,7 +132,7 @@ def _check_mac(scope: Scope, path: Path, text: str) -> None:
 
 def enables_ipv6(network: Network) -> bool:
     """Whether the network has IPv6, by `enable_ipv6` or by the equivalent driver option."""
-    option = network.driver_opts.get(_ENABLE_IPV6, "")
+    option = network.driver_opts.get(networkoptions.ENABLE_IPV6, "")
     return network.enable_ipv6 is True or (network.enable_ipv6 is None and option.lower() in ("true", "1", "t"))
 
 

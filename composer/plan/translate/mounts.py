@@ -9,8 +9,8 @@ from composer.plan.translate.files import files
 from composer.plan.translate.images import checked
 from composer.plan.translate.scope import Scope
 from engine.spec.container import Mount
+from engine.vocabulary import PROPAGATIONS
 
-_PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _RECURSIVE = ("enabled", "disabled", "writable", "readonly")
 _ANSWERS = {
     "npipe": "named pipes exist on Windows only",
@@ -65,8 +65,8 @@ def _mount(scope: Scope, index: int, wanted: Wanted) -> Mount | None:
     path = ("volumes", index)
     if wanted.type == "bind":
         bind = wanted.bind or BindOptions()
-        if bind.propagation and bind.propagation not in _PROPAGATION:
-            known = ", ".join(_PROPAGATION)
+        if bind.propagation and bind.propagation not in PROPAGATIONS:
+            known = ", ".join(PROPAGATIONS)
             scope.refuse((*path, "bind", "propagation"), f"{bind.propagation!r} is not one of {known}")
         if bind.recursive and bind.recursive not in _RECURSIVE:
             scope.refuse((*path, "bind", "recursive"), f"{bind.recursive!r} is not one of {', '.join(_RECURSIVE)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from composer.model.service import Port
 from composer.plan.translate.scope import Scope
-from engine.spec.container import IP_PROTOCOLS, PortBinding
+from engine.spec.container import PortBinding
+from engine.vocabulary import IP_PROTOCOLS
 
 MODES = ("", "ingress", "host")
 

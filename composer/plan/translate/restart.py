@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from composer.plan.translate.scope import Scope
 from engine.spec.container import Restart
+from engine.vocabulary import RESTART_POLICIES
 
 _CONDITIONS = {
     "": "always",
@@ -14,7 +15,6 @@ _CONDITIONS = {
     "no": "no",
     "unless-stopped": "unless-stopped",
 }
-_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
 
 def restart(scope: Scope) -> Restart:
@@ -25,8 +25,8 @@ def restart(scope: Scope) -> Restart:
         return Restart()
     policy, colon, retries = service.restart.partition(":")
     policy = "no" if policy == "none" else policy
-    if policy not in _POLICIES:
-        scope.refuse(("restart",), f"{service.restart!r} is not one of {', '.join(_POLICIES)}, on-failure:MAX")
+    if policy not in RESTART_POLICIES:
+        scope.refuse(("restart",), f"{service.restart!r} is not one of {', '.join(RESTART_POLICIES)}, on-failure:MAX")
     elif colon and (policy != "on-failure" or not retries.isdigit()):
         scope.refuse(
             ("restart",), f"{service.restart!r}: a number of retries is only valid with on-failure, like on-failure:3"

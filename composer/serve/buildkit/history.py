@@ -13,13 +13,14 @@ from msgspec import Raw
 from composer.serve.buildkit import wire
 from composer.serve.buildkit.grpc import NOT_FOUND, UNIMPLEMENTED, Call, Failed
 from composer.serve.buildkit.status import Progress, stamp
+from engine.vocabulary import PREDICATE_TYPE, STATEMENT_TYPE
 
 if TYPE_CHECKING:
     from composer.serve.server import Server
     from engine.spec.build_record import BuildRecord
 
 _COMPLETE, _DELETED = 1, 2
-_STATEMENT, _CONFIG = "application/vnd.in-toto+json", "application/vnd.oci.image.config.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
 _PREDICATE = "https://slsa.dev/provenance/v0.2"
 _PIECE = 1 << 20
 _UNKNOWN = 2
@@ -90,7 +91,7 @@ def _attributes(record: BuildRecord) -> dict[str, str]:
 def _result(record: BuildRecord, *predicates: Raw) -> bytes:
     """A BuildResultInfo: the image, and its provenance for each platform."""
     statements = b"".join(
-        wire.block(2, _descriptor(_STATEMENT, bytes(one)) + wire.mapping(5, {"in-toto.io/predicate-type": _PREDICATE}))
+        wire.block(2, _descriptor(STATEMENT_TYPE, bytes(one)) + wire.mapping(5, {PREDICATE_TYPE: _PREDICATE}))
         for one in predicates
     )
     image = wire.message((1, _CONFIG), (2, record.image)) if record.image else b""

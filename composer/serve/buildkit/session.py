@@ -13,6 +13,7 @@ from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, Call
 from composer.serve.http.errors import BadRequest, ClientGone
 from engine.poll import write_all
 from engine.spec.credentials import Credentials
+from engine.vocabulary import DOCKER_HUB, HUB_SERVER
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -148,7 +149,7 @@ async def secret(peer: Peer, identity: str) -> bytes | None:
 
 async def credentials(peer: Peer, registry: str) -> Credentials | None:
     """The client's credentials for a registry (host[:port]); None if it has none. Raises Failed."""
-    host = "https://index.docker.io/v1/" if registry == "docker.io" else registry
+    host = HUB_SERVER if registry == DOCKER_HUB else registry
     try:
         answer = wire.fields(await peer.ask("/moby.filesync.v1.Auth/Credentials", wire.message((1, host))))
     except Failed as error:

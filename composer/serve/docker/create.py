@@ -26,12 +26,11 @@ from engine.spec.container import (
     Restart,
     Ulimit,
 )
+from engine.vocabulary import RESTART_POLICIES, WITHOUT_NETWORKS
 
 if TYPE_CHECKING:
     from engine.spec.image import ImageRecord
 
-POLICIES = ("no", "always", "on-failure", "unless-stopped")
-WITHOUT_NETWORKS = ("host", "none")
 SECOND = 1_000_000_000
 
 
@@ -241,9 +240,11 @@ def _healthcheck(asked: body.Healthcheck | None) -> Healthcheck | None:
 def restart_policy(asked: body.RestartPolicy, *, auto_remove: bool) -> Restart:
     """The restart policy. Raises BadRequest with Docker's message."""
     policy, count = asked.name or "no", asked.maximum_retry_count or 0
-    if policy not in POLICIES:
-        known = ", ".join(f"'{name}'" for name in POLICIES[:-1])
-        raise BadRequest(f"invalid restart policy: unknown policy '{policy}'; use one of {known}, or '{POLICIES[-1]}'")
+    if policy not in RESTART_POLICIES:
+        known = ", ".join(f"'{name}'" for name in RESTART_POLICIES[:-1])
+        raise BadRequest(
+            f"invalid restart policy: unknown policy '{policy}'; use one of {known}, or '{RESTART_POLICIES[-1]}'"
+        )
     if count and policy != "on-failure":
         raise BadRequest("invalid restart policy: maximum retry count can only be used with 'on-failure'")
     if count < 0:

@@ -10,8 +10,8 @@ from msgspec import structs
 from composer.serve.docker import body
 from composer.serve.http.errors import BadRequest
 from engine.spec.container import Mount
+from engine.vocabulary import PROPAGATIONS
 
-PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 TYPES = ("bind", "volume", "tmpfs", "image")
 
 
@@ -81,7 +81,7 @@ def _modes(options: str) -> dict[str, str]:
     for word in filter(None, options.split(",")):
         kind = (
             "access" if word in ("ro", "rw") else "selinux" if word in ("z", "Z")
-            else "propagation" if word in PROPAGATION else "copy" if word in ("nocopy", "copy")
+            else "propagation" if word in PROPAGATIONS else "copy" if word in ("nocopy", "copy")
             else "consistency" if word in ("consistent", "cached", "delegated") else ""
         )  # fmt: skip
         if not kind or kind in found:
@@ -134,7 +134,7 @@ def _bind_mount(asked: body.Mount, base: Mount, refuse: Callable[[str], BadReque
         raise refuse("field Source must not be empty")
     if not base.source.startswith("/"):
         raise refuse(f"invalid mount path: '{base.source}' mount path must be absolute")
-    if options.propagation and options.propagation not in PROPAGATION:
+    if options.propagation and options.propagation not in PROPAGATIONS:
         raise refuse(f'invalid propagation mode: "{options.propagation}"')
     if not options.create_mountpoint and not os.path.lexists(base.source):
         raise refuse(f"bind source path does not exist: {base.source}")

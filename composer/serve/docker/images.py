@@ -14,6 +14,7 @@ from composer.serve.http.request import Reply
 from composer.view import images
 from composer.view.filters import Filters
 from composer.view.images import familiar, need
+from engine.vocabulary import PREDICATE_TYPE, STATEMENT_TYPE
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -64,10 +65,10 @@ async def attestations(server: Server, request: Request, exchange: Exchange) -> 
         }
         data = encode(statement)
         descriptor = {
-            "mediaType": "application/vnd.in-toto+json",
+            "mediaType": STATEMENT_TYPE,
             "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
             "size": len(data),
-            "annotations": {"in-toto.io/predicate-type": kind},
+            "annotations": {PREDICATE_TYPE: kind},
         }
         found.append({"Descriptor": descriptor, "PredicateType": kind, **({"Statement": statement} if whole else {})})
     return Reply(found)

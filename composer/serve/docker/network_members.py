@@ -11,6 +11,7 @@ from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
 from composer.view import lookup, networks
+from engine.vocabulary import PREDEFINED_NETWORKS
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -36,7 +37,7 @@ async def connect(server: Server, request: Request, exchange: Exchange) -> Reply
         raise HTTPError(403, reason)
     if name in {one.network for one in record.spec.networks}:
         raise HTTPError(403, f"endpoint with name {record.spec.name} already exists in network {name}")
-    if name in networks.BUILT_IN:
+    if name in PREDEFINED_NETWORKS:
         server.access.check_networks([name], server.engine)
     wanted = attachment(name, asked.endpoint_config or body.Endpoint())
     operation = Connect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, attachment=wanted)

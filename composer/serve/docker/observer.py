@@ -15,10 +15,11 @@ from composer.serve.docker.event_journal import Journal
 from composer.serve.docker.followers import Follower, Followers
 from composer.serve.docker.life_events import LifeEvent, SharedObjects, deleted, exits_and_starts, number_of, probes
 from composer.serve.docker.outputs import Outputs
-from composer.view.networks import BUILT_IN, every
+from composer.view.networks import every
 from engine.errors import EngineError
 from engine.spec.network import BUILD_NETWORK
 from engine.spec.state import Status
+from engine.vocabulary import PREDEFINED_NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -245,7 +246,11 @@ class Observer:
         self._journal.container("kill", record, signal=str(number))
 
     def _network_names(self) -> dict[str, tuple[str, str]]:
-        records = [record for record in self._engine.networks() if record.spec.name not in (*BUILT_IN, BUILD_NETWORK)]
+        records = [
+            record
+            for record in self._engine.networks()
+            if record.spec.name not in (*PREDEFINED_NETWORKS, BUILD_NETWORK)
+        ]
         return {record.id: (record.spec.name, record.spec.driver) for record in records}
 
     def _volume_names(self) -> dict[str, str]:

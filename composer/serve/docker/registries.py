@@ -16,6 +16,7 @@ from composer.serve.http.request import OBJECT, Reply
 from composer.view.images import familiar
 from engine.errors import NotFound, RegistryError
 from engine.spec.credentials import Credentials
+from engine.vocabulary import DOCKER_HUB, HUB_HOSTS
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -49,7 +50,7 @@ def several(request: Request) -> dict[str, Credentials]:
 def host_of(key: str) -> str:
     """The registry for a key of the client's configuration; Docker Hub's key is a legacy URL."""
     host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return "docker.io" if host in ("index.docker.io", "registry-1.docker.io") else host
+    return DOCKER_HUB if host in HUB_HOSTS else host
 
 
 def _header(request: Request, name: str) -> object:

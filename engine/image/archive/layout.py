@@ -18,6 +18,7 @@ from engine.image.layer_add import extract
 from engine.image.platform import Platform
 from engine.image.variants import platform_of
 from engine.spec.image import ImageRecord
+from engine.vocabulary import STATEMENT_TYPE
 
 _NESTED = 4
 _decode = msgspec.json.Decoder(manifest.Index).decode
@@ -78,7 +79,7 @@ def _manifests(
     body = manifest.parse(members.blob(descriptor.digest), descriptor.media_type, f"manifest {descriptor.digest}")
     if isinstance(body, manifest.Index):
         for one in body.manifests:
-            is_attestation = one.annotations.get(attached.REFERENCE_TYPE) == attached.ATTESTATION
+            is_attestation = one.annotations.get(manifest.REFERENCE_TYPE) == manifest.ATTESTATION
             if not is_attestation and blob_name(one.digest) in members:
                 yield from _manifests(members, one, depth + 1, body)
         return
@@ -101,7 +102,7 @@ def _attestations(members: Members, entry: manifest.Descriptor) -> Iterator[atta
     subject = f"attestations {entry.digest}"
     body = manifest.parse(members.blob(entry.digest), entry.media_type, subject)
     for layer in body.layers[: attached.MOST] if isinstance(body, manifest.Manifest) else ():
-        if layer.media_type == attached.STATEMENT:
+        if layer.media_type == STATEMENT_TYPE:
             yield attached.parse_statement(members.blob(layer.digest), subject)
 
 

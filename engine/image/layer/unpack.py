@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 
 from engine.errors import Corrupt, InvalidSpec, OperationFailed
 from engine.filetree import attributes
+from engine.filetree.copy import CREATE
 from engine.filetree.remove import remove_at
 from engine.image.layer import overlay, tar
 from engine.image.layer.compression import Limits
 from engine.image.tree import Tree, clean
 from engine.kernel import idmap
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FORMS = {
     tar.SYMLINK: stat.S_IFLNK,
     tar.FIFO: stat.S_IFIFO,
@@ -152,10 +152,10 @@ class _Unpacker:
 
     def regular(self, archive: tar.Archive, entry: tar.Entry, parent: int, name: str) -> None:
         try:
-            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+            fd = os.open(name, CREATE, 0o600, dir_fd=parent)
         except FileExistsError:
             self.clear(parent, name)
-            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+            fd = os.open(name, CREATE, 0o600, dir_fd=parent)
         try:
             if entry.sparse is None:
                 for piece in archive.content():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import struct
 
+from engine.vocabulary import DNS_ADDRESS
+
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.child.kernel import Kernel
     from engine.keeper.child.progress import Progress
 
-ADDRESS = "127.0.0.11"
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 
 
@@ -32,7 +33,7 @@ def open_sockets(kernel: Kernel, port: int = 53) -> tuple[int, int]:
     udp, tcp = kernel.socket(socket.SOCK_DGRAM), kernel.socket(socket.SOCK_STREAM)
     for sock in (udp, tcp):
         kernel.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kernel.bind(sock, ADDRESS, port)
+        kernel.bind(sock, DNS_ADDRESS, port)
     kernel.listen(tcp, 16)
     return udp, tcp
 

@@ -10,6 +10,7 @@ from engine.keeper.child import init as inits
 from engine.keeper.child import kernel_settings, privileges, standard_streams
 from engine.keeper.child.identity import Identity
 from engine.kernel import flags
+from engine.vocabulary import DEFAULT_PATH
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from engine.keeper.bundle import Bundle, Process
     from engine.keeper.child.kernel import Kernel
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CannotExecute(Exception):

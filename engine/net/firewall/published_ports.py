@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from engine.net.firewall.elements import packed
 from engine.net.firewall.netlink import Element
-from engine.spec.container import IP_PROTOCOLS, PortBinding
+from engine.spec.container import PortBinding
+from engine.vocabulary import IP_PROTOCOLS
 
 _LOOPBACK6 = "::1"
 

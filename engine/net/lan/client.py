@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from engine.errors import InvalidSpec, OperationFailed
 from engine.kernel import socket_filter
+from engine.net.fixed_names import HARDWARE_PREFIX
 from engine.net.lan import dhcp
 from engine.net.lan.dhcp import Lease
 
@@ -154,7 +155,7 @@ class Client:
 def hardware(name: str, network: str) -> str:
     """The default hardware address of a container. It depends only on the name, so that a recreated container gets the
     same IP address from the server."""
-    return "02:42:" + hashlib.sha256(f"{network}\0{name}".encode()).digest()[:4].hex(":")
+    return HARDWARE_PREFIX + hashlib.sha256(f"{network}\0{name}".encode()).digest()[:4].hex(":")
 
 
 def _number() -> int:
