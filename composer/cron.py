@@ -65,9 +65,9 @@ class Cron:
             return day in self.days or weekday in self.weekdays
         return day in self.masks[0] and weekday in self.masks[1]
 
-    def after(self, moment: float, zone: datetime.tzinfo) -> Iterator[float]:
+    def after(self, timestamp: float, zone: datetime.tzinfo) -> Iterator[float]:
         """The fires after a moment, in order; seconds since the epoch. It ends where none comes for nine years."""
-        begin = datetime.datetime.fromtimestamp(moment, zone)
+        begin = datetime.datetime.fromtimestamp(timestamp, zone)
         clock = [(hour, minute) for hour in sorted(self.hours) for minute in sorted(self.minutes)]
         day, last = begin.date(), begin.date()
         left = clock[
@@ -76,8 +76,8 @@ class Cron:
         while (day - last).days < YEARS * 366:
             if self.on(day.month, day.day, day.isoweekday() % 7):
                 for hour, minute in left:
-                    found = _moment(day, hour, minute, zone)
-                    if found is not None and found > moment:
+                    found = _timestamp(day, hour, minute, zone)
+                    if found is not None and found > timestamp:
                         last = day
                         yield found
             left = clock
@@ -87,7 +87,7 @@ class Cron:
                 return
 
 
-def _moment(day: datetime.date, hour: int, minute: int, zone: datetime.tzinfo) -> float | None:
+def _timestamp(day: datetime.date, hour: int, minute: int, zone: datetime.tzinfo) -> float | None:
     """Seconds since the epoch of the first time that a clock in the zone shows this; None when it skips it."""
     shown = datetime.datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
     found = shown.timestamp()

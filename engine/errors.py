@@ -8,7 +8,7 @@ EngineError                 everything below; `str(e)` is one or more lines for 
 ├── Conflict                the name is taken, or the object is in use
 ├── WrongState              the operation is not possible in the container's present state
 ├── PortInUse               a published port is already bound on the host
-├── PoolExhausted           no free address or subnet is left, or the asked subnet overlaps another
+├── PoolExhausted           no free address or subnet is left, or the requested subnet overlaps another
 ├── StartFailed             the container's process could not be started (exit code 125, 126 or 127)
 ├── KeeperLost              the group's keeper does not answer
 │   └── KeeperAbsent        it was killed, and the next one does not serve the container yet

@@ -48,7 +48,7 @@ def not_silenced(warnings: Iterable[str], tree: Mapping[str, Any], environ: Mapp
 def silenced(tree: Mapping[str, Any], environ: Mapping[str, str]) -> frozenset[str]:
     """The kinds that the project or the environment silences, including unknown ones."""
     ours = tree.get("x-composer")
-    asked = ours.get("silence") if isinstance(ours, dict) else None
-    kinds = [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []
+    requested = ours.get("silence") if isinstance(ours, dict) else None
+    kinds = [requested] if isinstance(requested, str) else requested if isinstance(requested, list) else []
     named = {str(kind) for kind in kinds} | set((environ.get("COMPOSER_SILENCE") or "").replace(",", " ").split())
     return KINDS if "all" in named else frozenset(named)

@@ -143,22 +143,22 @@ class Environment(dict[str, str]):
 
     def __init__(self, variables: Mapping[str, str], inputs: Inputs) -> None:
         super().__init__(variables)
-        self._asked = inputs.variables
+        self._used = inputs.variables
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         value = super().get(name)
-        self._asked[name] = value
+        self._used[name] = value
         return default if value is None else value
 
     def __contains__(self, name: object) -> bool:
         found = super().__contains__(name)
         if not found and isinstance(name, str):
-            self._asked[name] = None
+            self._used[name] = None
         return found
 
     def __getitem__(self, name: str) -> str:
         value = super().__getitem__(name)
-        self._asked[name] = value
+        self._used[name] = value
         return value
 
 

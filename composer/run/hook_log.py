@@ -50,5 +50,5 @@ class HookLog:
 
 def _entries(data: bytes) -> Iterator[LogEntry]:
     for line in data.splitlines():
-        moment, kind, text = json.loads(line)
-        yield LogEntry(moment, kind, text)
+        timestamp, kind, text = json.loads(line)
+        yield LogEntry(timestamp, kind, text)

@@ -142,16 +142,16 @@ def version_of(path: str) -> tuple[str, tuple[int, int]]:
     found = _VERSION.match(path)
     if not found:
         return path, NEWEST
-    asked = int(found[1]), int(found[2])
-    name = f"{asked[0]}.{asked[1]}"
-    if asked > NEWEST:
+    requested = int(found[1]), int(found[2])
+    name = f"{requested[0]}.{requested[1]}"
+    if requested > NEWEST:
         raise BadRequest(f"client version {name} is too new. Maximum supported API version is {NEWEST[0]}.{NEWEST[1]}")
-    if asked < OLDEST:
+    if requested < OLDEST:
         raise BadRequest(
             f"client version {name} is too old. Minimum supported API version is {OLDEST[0]}.{OLDEST[1]}, "
             "please upgrade your client to a newer version"
         )
-    return path[found.end() :], asked
+    return path[found.end() :], requested
 
 
 def find(request: Request) -> str:

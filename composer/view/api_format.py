@@ -22,9 +22,9 @@ def timestamp(seconds: float) -> str:
     if not seconds:
         return NEVER
     whole, fraction = divmod(round(seconds * 1e9), 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(whole, datetime.UTC)
+    utc = datetime.datetime.fromtimestamp(whole, datetime.UTC)
     digits = f".{fraction:09d}".rstrip("0") if fraction else ""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{digits}Z"
+    return f"{utc:%Y-%m-%dT%H:%M:%S}{digits}Z"
 
 
 def nanoseconds(time: int) -> str:
@@ -42,7 +42,7 @@ def go_time(seconds: float) -> str:
     )
 
 
-def moment(text: str) -> float | None:
+def parse_timestamp(text: str) -> float | None:
     """A point in time as in `since` and `until`: seconds with a fraction, RFC 3339, or a duration before now (`24h`,
     `1h30m`). None for "" and 0. Raises ValueError."""
     if not text or text == "0":

@@ -130,8 +130,8 @@ def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bo
             and (not filters.get("ancestor") or spec.image in ancestors)
             and filters.labels(spec.labels)
             and filters.labels(spec.annotations, "annotation")
-            and all(state.created_at < moment for moment in before)
-            and all(state.created_at > moment for moment in since)
+            and all(state.created_at < created for created in before)
+            and all(state.created_at > created for created in since)
         )
 
     return fits

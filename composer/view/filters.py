@@ -14,7 +14,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 # isort: split
 import msgspec
 
-from composer.view.api_format import moment
+from composer.view.api_format import parse_timestamp
 from composer.view.errors import Refusal
 
 
@@ -84,9 +84,9 @@ class Filters:
         """The earliest point in time that the filter gives, in seconds since the epoch; None if it is not given. Raises
         Refusal."""
         try:
-            return min((moment(text) or 0.0 for text in self.get(name)), default=None)
+            return min((parse_timestamp(text) or 0.0 for text in self.get(name)), default=None)
         except ValueError:
-            wrong = next((text for text in self.get(name) if not _is_moment(text)), "")
+            wrong = next((text for text in self.get(name) if not _is_timestamp(text)), "")
             raise Refusal(f'failed to parse value as time or duration: "{wrong}"') from None
 
     def boolean(self, name: str) -> bool | None:
@@ -101,9 +101,9 @@ class Filters:
         raise Refusal(f"invalid filter '{name}=[{' '.join(values)}]'")
 
 
-def _is_moment(text: str) -> bool:
+def _is_timestamp(text: str) -> bool:
     try:
-        moment(text)
+        parse_timestamp(text)
     except ValueError:
         return False
     return True

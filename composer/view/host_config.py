@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 def host_config(spec: ContainerSpec) -> dict[str, Any]:
     """The fields that an API client sent, unchanged; all others from the specification."""
-    asked = {key: value for key, value in spec.host_config.items() if value not in _UNSET}
-    if asked.get("NetworkMode") == "default":
-        del asked["NetworkMode"]
-    if not (asked.get("LogConfig") or {}).get("Type"):
-        asked.pop("LogConfig", None)
-    if asked.get("MemorySwappiness") == -1:
-        del asked["MemorySwappiness"]
-    if "Mounts" in asked:
-        asked["Mounts"] = _given(asked["Mounts"])
-    found = {**_specified(spec), **asked}
+    requested = {key: value for key, value in spec.host_config.items() if value not in _UNSET}
+    if requested.get("NetworkMode") == "default":
+        del requested["NetworkMode"]
+    if not (requested.get("LogConfig") or {}).get("Type"):
+        requested.pop("LogConfig", None)
+    if requested.get("MemorySwappiness") == -1:
+        del requested["MemorySwappiness"]
+    if "Mounts" in requested:
+        requested["Mounts"] = _given(requested["Mounts"])
+    found = {**_specified(spec), **requested}
     return {name: value for name, value in found.items() if value is not None or name not in _ABSENT}
 
 

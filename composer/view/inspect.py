@@ -158,8 +158,8 @@ def _volumes(record: ContainerRecord, config: ImageConfig | None) -> list[str]:
     """The mount points of anonymous volumes: the image's, and those that the container requests in the short form."""
     spec, names = record.spec, ("", *record.state.anonymous_volumes)
     long = {mount["Target"] for mount in host_config(spec).get("Mounts") or ()}
-    asked = (mount.target for mount in spec.mounts if mount.type == "volume" and mount.source in names)
-    return list(dict.fromkeys([*(config.volumes if config else ()), *(one for one in asked if one not in long)]))
+    requested = (mount.target for mount in spec.mounts if mount.type == "volume" and mount.source in names)
+    return list(dict.fromkeys([*(config.volumes if config else ()), *(one for one in requested if one not in long)]))
 
 
 def healthcheck(check: Healthcheck) -> dict[str, Any]:
@@ -256,26 +256,26 @@ def networks(engine: Engine, record: ContainerRecord) -> dict[str, dict[str, Any
     names = [record.spec.network_mode] if record.spec.network_mode in WITHOUT_NETWORKS else list(wanted)
     found = {}
     for name in dict.fromkeys([*names, *endpoints]):
-        asked, endpoint = wanted.get(name), endpoints.get(name)
+        requested, endpoint = wanted.get(name), endpoints.get(name)
         ipam = {
             key: value
             for key, value in (
-                ("IPv4Address", asked.ipv4_address if asked else ""),
-                ("IPv6Address", asked.ipv6_address if asked else ""),
-                ("LinkLocalIPs", list(asked.link_local_ips) if asked else []),
+                ("IPv4Address", requested.ipv4_address if requested else ""),
+                ("IPv6Address", requested.ipv6_address if requested else ""),
+                ("LinkLocalIPs", list(requested.link_local_ips) if requested else []),
             )
             if value
         }
         found[name] = {
             "IPAMConfig": ipam or None,
-            "Links": [f"{name}:{alias}" for name, alias in asked.links] if asked and asked.links else None,
-            "Aliases": list(asked.aliases) if asked and asked.aliases else None,
-            "DriverOpts": dict(asked.driver_opts) if asked and asked.driver_opts else None,
-            "GwPriority": asked.gw_priority if asked else 0,
+            "Links": [f"{name}:{alias}" for name, alias in requested.links] if requested and requested.links else None,
+            "Aliases": list(requested.aliases) if requested and requested.aliases else None,
+            "DriverOpts": dict(requested.driver_opts) if requested and requested.driver_opts else None,
+            "GwPriority": requested.gw_priority if requested else 0,
             **_endpoint(record, endpoint, known.get(name)),
         }
-        if asked and asked.mac_address and endpoint is None:
-            found[name]["MacAddress"] = asked.mac_address
+        if requested and requested.mac_address and endpoint is None:
+            found[name]["MacAddress"] = requested.mac_address
     return found
 
 

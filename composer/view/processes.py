@@ -44,7 +44,7 @@ def pids(init: int) -> list[int]:
     return sorted(family)
 
 
-def asked(init: int, arguments: str) -> tuple[list[str], list[list[str]]]:
+def ps_columns(init: int, arguments: str) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of the host's ps(1) with these arguments, for the container's processes. Raises Refusal."""
     words = arguments.split()
     if any(_RENAMED.search(word) for word in words):

@@ -124,9 +124,9 @@ def _with_those_below(folder: str) -> list[str]:
     return [place for place, _, _ in os.walk(folder, topdown=False)] or [folder]
 
 
-def _is_older(folder: str, moment: float) -> bool:
+def _is_older(folder: str, timestamp: float) -> bool:
     with contextlib.suppress(OSError):
-        return os.stat(folder).st_mtime < moment
+        return os.stat(folder).st_mtime < timestamp
     return False
 
 

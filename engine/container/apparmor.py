@@ -74,14 +74,14 @@ def enabled() -> bool:
         return False
 
 
-def asked(spec: ContainerSpec) -> str:
+def chosen_profile(spec: ContainerSpec) -> str:
     """The specification's choice: a profile's name, `unconfined`, or "" for none."""
     return securityopts.read(spec.security_opt)[0].apparmor
 
 
 def profile(spec: ContainerSpec, default: str) -> str:
     """The profile of the container's programs, "" for none. `default`: see `load`."""
-    chosen = asked(spec) or default
+    chosen = chosen_profile(spec) or default
     return "" if spec.privileged or chosen == "unconfined" else chosen
 
 

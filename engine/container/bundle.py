@@ -152,7 +152,7 @@ def check(spec: ContainerSpec) -> None:
     log_driver.check(spec.logging)
     for _, problem in securityopts.read(spec.security_opt)[1]:
         raise InvalidSpec(f"security_opt {problem}")
-    if (chosen := apparmor.asked(spec)) not in ("", "unconfined") and not apparmor.enabled():
+    if (chosen := apparmor.chosen_profile(spec)) not in ("", "unconfined") and not apparmor.enabled():
         raise Unsupported(f"security_opt: this host has no AppArmor to apply {chosen}", hint="Use apparmor=unconfined.")
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")

@@ -145,7 +145,7 @@ class _Local:
     def feed(self, data: bytes) -> Iterator[LogEntry]:
         try:
             for record in self._decoder.feed(data):
-                yield LogEntry(record.moment, record.stream, record.text.decode(errors="replace"))
+                yield LogEntry(record.timestamp, record.stream, record.text.decode(errors="replace"))
         except ValueError:
             self._decoder = local.Decoder()  # not a frame: the rest of the block is unreadable
 

@@ -20,11 +20,11 @@ def remove(images: ImageStore, name: str, wanted: Sequence[str], *, force: bool 
         there |= images.variants(name)
     gone: dict[str, str] = {}
     for text in wanted:
-        asked = platforms.parse(text)
-        found = next((one for one in there if asked.runs(platforms.parse(one))), None)
+        requested = platforms.parse(text)
+        found = next((one for one in there if requested.runs(platforms.parse(one))), None)
         if found is None:
             raise NotFound(
-                "image", f"{name} for platform {asked}", hint=f"The local image is for {', '.join(sorted(there))}."
+                "image", f"{name} for platform {requested}", hint=f"The local image is for {', '.join(sorted(there))}."
             )
         gone[found] = there[found]
     if len(gone) == len(there):

@@ -210,7 +210,7 @@ class Outputs:
             self._ready[fd] = None
         if self._resting:
             now = time.monotonic()
-            for fd in [fd for fd, moment in self._resting.items() if moment <= now]:
+            for fd in [fd for fd, timestamp in self._resting.items() if timestamp <= now]:
                 del self._resting[fd]
                 self._ready[fd] = None
         failure: Exception | None = None

@@ -31,9 +31,9 @@ class JsonFile:
     def __init__(self, attrs: Mapping[str, str]) -> None:
         self._attrs = f'"attrs":{json.dumps(dict(attrs), separators=(",", ":"))},' if attrs else ""
 
-    def encode(self, stream: str, data: bytes, moment: int) -> bytes:
-        """Records for `data`, whole lines or pieces of them, at `moment` (nanoseconds since the epoch)."""
-        tail = f'","stream":"{stream}",{self._attrs}"time":"{rfc3339(moment)}"}}\n'.encode()
+    def encode(self, stream: str, data: bytes, timestamp: int) -> bytes:
+        """Records for `data`, whole lines or pieces of them, at `timestamp` (nanoseconds since the epoch)."""
+        tail = f'","stream":"{stream}",{self._attrs}"time":"{rfc3339(timestamp)}"}}\n'.encode()
         if lines.is_short(data):
             return b"".join((_HEAD, escape(data[:-1]).replace(b"\n", b"\\n" + tail + _HEAD), b"\\n", tail))
         return b"".join(
@@ -73,12 +73,12 @@ class JsonFile:
         """The last batch of the stream: its records at the end of the file that share one time."""
         start = max(0, size - LAST_BATCH)
         found: list[str] = []
-        moment = None
+        timestamp = None
         for line in reversed(os.pread(fd, size - start, start).splitlines()[1 if start else 0 :]):
             record = json.loads(line)
             if record["stream"] == stream:
-                moment = moment or record["time"]
-                if record["time"] != moment:
+                timestamp = timestamp or record["time"]
+                if record["time"] != timestamp:
                     break
                 found.append(record["log"])
         return "".join(reversed(found)).encode()
@@ -103,7 +103,7 @@ def escape(data: bytes) -> bytes:
     return data
 
 
-def rfc3339(moment: int) -> str:
+def rfc3339(timestamp: int) -> str:
     """UTC with nine digits of fraction."""
-    whole, fraction = divmod(moment, 1_000_000_000)
+    whole, fraction = divmod(timestamp, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:09d}Z"

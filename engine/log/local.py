@@ -28,10 +28,10 @@ _NUMBERS = {"stdout": 1, "stderr": 2}
 
 
 class Record:
-    """One line, or a piece of one; `moment` in nanoseconds since the epoch."""
+    """One line, or a piece of one; `timestamp` in nanoseconds since the epoch."""
 
-    def __init__(self, moment: int, stream: str, text: bytes) -> None:
-        self.moment = moment
+    def __init__(self, timestamp: int, stream: str, text: bytes) -> None:
+        self.timestamp = timestamp
         self.stream = stream
         self.text = text
 
@@ -41,8 +41,8 @@ class Local:
 
     name = NAME
 
-    def encode(self, stream: str, data: bytes, moment: int) -> bytes:
-        return b"".join((HEAD.pack(len(data), b"L", _NUMBERS[stream], 0, moment), data, FOOT.pack(len(data))))
+    def encode(self, stream: str, data: bytes, timestamp: int) -> bytes:
+        return b"".join((HEAD.pack(len(data), b"L", _NUMBERS[stream], 0, timestamp), data, FOOT.pack(len(data))))
 
     @staticmethod
     def boundary(records: bytes, limit: int, start: int = 0) -> int:
@@ -74,14 +74,14 @@ class Local:
     @staticmethod
     def last_batch(fd: int, size: int, stream: str) -> bytes:
         """The last batch of the stream: its frames at the end of the file that share one time."""
-        place, moment = size, -1
+        place, timestamp = size, -1
         found: list[bytes] = []
         while (start := previous(fd, place)) is not None:
             frame = os.pread(fd, place - start, start)
             _, _, number, _, time = HEAD.unpack_from(frame)
             if number == _NUMBERS[stream]:
-                moment = time if moment < 0 else moment
-                if time != moment:
+                timestamp = time if timestamp < 0 else timestamp
+                if time != timestamp:
                     break
                 found.append(frame[HEAD.size : -FOOT.size])
             place = start
@@ -109,12 +109,12 @@ class Decoder:
                 end = place + EXTRA + size
                 if len(data) < end:
                     return
-                _, _, stream, _, moment = HEAD.unpack_from(data, place)
+                _, _, stream, _, timestamp = HEAD.unpack_from(data, place)
                 text = data[place + HEAD.size : end - FOOT.size]
                 place = end
                 name = STREAMS[stream]
                 for line in lines.pieces(text):
-                    yield Record(moment, name, line)
+                    yield Record(timestamp, name, line)
         finally:
             self._rest = data[place:]
 

@@ -54,10 +54,10 @@ class Log:
         """Record the complete lines at the start of `data`; returns their length in bytes. `last`: everything, because the
         stream has ended. Lines that cannot be written are counted, and reported in the log as soon as possible."""
         size = len(data) if last else lines.whole(data)
-        at, moment = 0, self._now()
+        at, timestamp = 0, self._now()
         while at < size:
             end = lines.batch(data, at, size, self._batch)
-            self._record(stream, data[at:end] if end - at < len(data) else data, moment)
+            self._record(stream, data[at:end] if end - at < len(data) else data, timestamp)
             at = end
         return size
 
@@ -76,11 +76,11 @@ class Log:
             self._record_loss()
         os.close(self.fd)
 
-    def _record(self, stream: str, data: bytes, moment: int) -> None:
+    def _record(self, stream: str, data: bytes, timestamp: int) -> None:
         if self._lost_bytes and not self._record_loss():
             self._lose(data)
             return
-        records = self._format.encode(stream, data, moment)
+        records = self._format.encode(stream, data, timestamp)
         place = 0
         while place < len(records):
             room = self._max_size - self._size if self._max_size else len(records)

@@ -75,19 +75,19 @@ async def ask(
     """The first answer, or None. The next server is asked when one fails, refuses, or does not answer within PATIENCE;
     late answers still count. `origins`: server → a socket in the network namespace to ask it from, if it is not this
     process's."""
-    asked: dict[asyncio.Task[bytes], str] = {}
+    pending: dict[asyncio.Task[bytes], str] = {}
     weak: bytes | None = None
     waiting = ordered(servers)
     try:
-        while waiting or asked:
+        while waiting or pending:
             if waiting:
                 server = waiting.pop(0)
-                asked[asyncio.ensure_future(_one(server, data, stream=stream, origin=origins.get(server)))] = server
+                pending[asyncio.ensure_future(_one(server, data, stream=stream, origin=origins.get(server)))] = server
             done, _ = await asyncio.wait(
-                asked, timeout=PATIENCE if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                pending, timeout=PATIENCE if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                server = asked.pop(task)
+                server = pending.pop(task)
                 if task.exception() is not None:
                     _silent[server] = time.monotonic()
                     continue
@@ -96,11 +96,11 @@ async def ask(
                     weak = weak or answer
                     continue
                 _silent.pop(server, None)
-                _silent.update(dict.fromkeys(asked.values(), time.monotonic()))
+                _silent.update(dict.fromkeys(pending.values(), time.monotonic()))
                 return answer
         return weak
     finally:
-        for task in asked:
+        for task in pending:
             task.cancel()
 
 

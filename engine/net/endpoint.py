@@ -66,8 +66,8 @@ def plan(
     name = options.interface(record, attachment, taken)
     sysctls = options.sysctls(attachment, name)
     mac = _checked_mac(record, attachment)
-    asked = "" if given else attachment.ipv4_address
-    found = ipam.lease(db, record, container_id, v4=asked, v6=attachment.ipv6_address, avoid=attachment.avoid)
+    address = "" if given else attachment.ipv4_address
+    found = ipam.lease(db, record, container_id, v4=address, v6=attachment.ipv6_address, avoid=attachment.avoid)
     if given:
         found[4] = ipam.note(db, record, container_id, given.address, given.prefix, given.gateway)
     fields: dict[str, str | int] = {}
@@ -128,7 +128,7 @@ def ordered(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) ->
     return sorted(endpoints, key=lambda one: (-priority.get(one.network, 0), one.network))
 
 
-def asked(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) -> list[Endpoint]:
+def resolver_order(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) -> list[Endpoint]:
     """The same, in the order in which its networks are asked for a name: those that lead outside first, as with Docker."""
     return sorted(ordered(endpoints, attachments), key=lambda one: not (one.ipv4_gateway or one.ipv6_gateway))
 

@@ -87,12 +87,12 @@ class Subnets:
     def _choose(self, spec: NetworkSpec) -> tuple[Pool, ...]:
         pools = []
         for pool in overlay.pools(spec) if spec.driver == OVERLAY else spec.pools:
-            asked = _network(pool.subnet, spec.name) if pool.subnet else None
-            if asked is None or not (spec.enable_ipv4 if asked.version == 4 else spec.enable_ipv6):
+            requested = _network(pool.subnet, spec.name) if pool.subnet else None
+            if requested is None or not (spec.enable_ipv4 if requested.version == 4 else spec.enable_ipv6):
                 continue
-            subnet = asked
-            if asked.network_address.is_unspecified:
-                subnet = self._free(spec.name, asked.version, asked.prefixlen)
+            subnet = requested
+            if requested.network_address.is_unspecified:
+                subnet = self._free(spec.name, requested.version, requested.prefixlen)
             pools.append(_complete(pool, self._take(subnet, spec.name), spec.name))
         for version in (6,) if spec.ipam_driver == "dhcp" else (4, 6):
             if getattr(spec, f"enable_ipv{version}") and not any(
@@ -201,11 +201,11 @@ def _first_free(busy: Sequence[tuple[int, int]], name: str, version: int, size: 
 def _ranges(name: str, version: int, size: int) -> Iterator[tuple[int, int, int]]:
     """First and last address of the range to search for subnets, and their prefix length: `size`, or the default."""
     if version == 4:
-        asked = preferences.read().pools
-        for pool in asked:
+        requested = preferences.read().pools
+        for pool in requested:
             base = ipaddress.ip_network(pool.base)
             yield int(base[0]), int(base[-1]), size or pool.size
-        for ends in () if asked else _POOLS[4]:
+        for ends in () if requested else _POOLS[4]:
             first, last = (int(ipaddress.IPv4Address(one)) for one in ends)
             yield first, last, size or _SIZE
         return
@@ -233,22 +233,22 @@ def lease(
     """
     name = network.spec.name
     held = dict(db.execute("SELECT address, owner FROM addresses WHERE network = ?", (name,)).fetchall())
-    asked = {version: _address(text, name) for version, text in ((4, v4), (6, v6)) if text}
+    requested = {version: _address(text, name) for version, text in ((4, v4), (6, v6)) if text}
     found: Lease = {}
     for pool in network.pools:
         subnet = subnet_of(pool.subnet)
         if subnet.version in found:
             continue
-        wish = asked.get(subnet.version)
+        wish = requested.get(subnet.version)
         if wish is None:
             address = _lowest(subnet, pool, held, owner, name, avoid)
         elif wish in subnet and not (network.spec.driver == OVERLAY and wish not in subnet_of(pool.ip_range)):
-            address = _asked(db, wish, subnet, pool, held, owner, name)
+            address = _requested_address(db, wish, subnet, pool, held, owner, name)
         else:
             continue
         db.execute("INSERT OR IGNORE INTO addresses VALUES (?, ?, ?)", (name, address, owner))
         found[subnet.version] = (address, pool)
-    for version, wish in asked.items():
+    for version, wish in requested.items():
         if version not in found:
             if network.spec.driver == OVERLAY:
                 own = ", ".join(pool.ip_range for pool in network.pools)
@@ -284,7 +284,7 @@ def _in_use(db: sqlite3.Connection, network: str, address: str, owner: str) -> C
     return Conflict(f"network {network}: address {address} is already in use by container {holder}")
 
 
-def _asked(
+def _requested_address(
     db: sqlite3.Connection, wish: Address, subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str
 ) -> str:
     address = str(wish)

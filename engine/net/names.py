@@ -73,12 +73,12 @@ class Names:
                 if rest := [address for address in table.get(name, ()) if address not in addresses]:
                     table[name] = rest
 
-    def lookup(self, asker: str, name: str) -> list[str] | None:
-        """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
+    def lookup(self, client: str, name: str) -> list[str] | None:
+        """Addresses of `name` for the container `client`, in random order (round robin for scaled services); None when
         no container that it can reach has this name. They come from the first of its networks that has the name, as
         with Docker; `name.network` searches one network only. Containers of other groups are searched if none of the
         asker's group has the name, on any network."""
-        found = self.own(asker, name) or (self._found(asker, name, self._theirs) if self._others else [])
+        found = self.own(client, name) or (self._found(client, name, self._theirs) if self._others else [])
         if len(found) > 1:
             import random
 
@@ -89,16 +89,16 @@ class Names:
         """The addresses of our containers with the name `name` (in lower case) on the network."""
         return self._by_network.get(network, {}).get(name, [])
 
-    def own(self, asker: str, name: str) -> list[str]:
+    def own(self, client: str, name: str) -> list[str]:
         """The part of `lookup` that concerns our containers; constant until the generation changes."""
-        return self._found(asker, name, self.on)
+        return self._found(client, name, self.on)
 
-    def _found(self, asker: str, name: str, on: Callable[[str, str], list[str]]) -> list[str]:
+    def _found(self, client: str, name: str, on: Callable[[str, str], list[str]]) -> list[str]:
         found: dict[str, None] = {}
-        for asked in (name, *self._links.get(asker, {}).get(name, ())):
-            for network in self.networks(asker):
-                bare = asked.removesuffix(f".{network.lower()}")
-                if addresses := on(network, asked) or (on(network, bare) if bare != asked else []):
+        for query_name in (name, *self._links.get(client, {}).get(name, ())):
+            for network in self.networks(client):
+                bare = query_name.removesuffix(f".{network.lower()}")
+                if addresses := on(network, query_name) or (on(network, bare) if bare != query_name else []):
                     found |= dict.fromkeys(addresses)
                     break
         return list(found)
@@ -106,17 +106,17 @@ class Names:
     def _theirs(self, network: str, name: str) -> list[str]:
         return self._others.addresses(network, name) if self._others else []
 
-    def reverse(self, asker: str, address: str) -> str | None:
-        for network in self.networks(asker):
+    def reverse(self, client: str, address: str) -> str | None:
+        for network in self.networks(client):
             if name := self._reverse.get(network, {}).get(address):
                 return name
             if self._others and (name := self._others.name(network, address)):
                 return name
         return None
 
-    def reaches(self, asker: str, server: str) -> bool:
+    def reaches(self, client: str, server: str) -> bool:
         """Whether the container may use this resolver: it has external access, or they share a network."""
-        endpoints = self._endpoints.get(asker, ((), ()))[1]
+        endpoints = self._endpoints.get(client, ((), ()))[1]
         if any(one.ipv4_gateway or one.ipv6_gateway for one in endpoints):
             return True
         address = ipaddress.ip_address(server)
@@ -127,5 +127,5 @@ class Names:
             if own
         )
 
-    def networks(self, asker: str) -> list[str]:
-        return [endpoint.network for endpoint in self._endpoints.get(asker, ((), ()))[1]]
+    def networks(self, client: str) -> list[str]:
+        return [endpoint.network for endpoint in self._endpoints.get(client, ((), ()))[1]]

@@ -69,7 +69,7 @@ def mtu(record: NetworkRecord) -> int:
     return record.mtu if found is None else found
 
 
-def asked_interface(attachment: Attachment) -> str:
+def requested_interface(attachment: Attachment) -> str:
     """The link name requested by the attachment, "" for none."""
     return attachment.interface_name or attachment.driver_opts.get(ENDPOINT_INTERFACE, "")
 
@@ -77,7 +77,7 @@ def asked_interface(attachment: Attachment) -> str:
 def interface(record: NetworkRecord, attachment: Attachment, taken: Collection[str]) -> str:
     """The link's name in the container: the requested or the first free one. Raises InvalidSpec."""
     prefix = record.spec.driver_opts.get(INTERFACE_PREFIX, "eth")
-    name = asked_interface(attachment) or next(f"{prefix}{i}" for i in range(256) if f"{prefix}{i}" not in taken)
+    name = requested_interface(attachment) or next(f"{prefix}{i}" for i in range(256) if f"{prefix}{i}" not in taken)
     if not networkoptions.is_interface(name):
         raise InvalidSpec(f"network {record.spec.name}: {name!r} is not a valid interface name")
     if name in taken:

@@ -86,11 +86,11 @@ def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> lis
     """The ports with default host addresses from the network's driver options or networks.toml. In gateway mode
     `routed` nothing is bound on the host, and the host port becomes ""."""
     found = []
-    asked = preferences.read().publish if wanted else ()
+    requested = preferences.read().publish if wanted else ()
     for port in wanted:
         opts = record.spec.driver_opts if record else {}
         places = [opts[option] for option in networkoptions.HOST_BINDING.values() if option in opts]
-        places = places or list(asked)
+        places = places or list(requested)
         routed = {v for v in (4, 6) if record and options.gateway_mode(record, v) == "routed"}
         wanted_at = places if places and not port.host_ip else [port.host_ip]
         if routed and wanted_at == [""]:

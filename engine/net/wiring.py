@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from engine.net.lan.client import Client
     from engine.net.overlay.discovery import Discovery
 
-_MOMENT = 0.5
+_FORGET_DELAY = 0.5
 """Seconds to wait for more containers to stop; a container that reuses a released address does not wait."""
 
 _ATTEMPTS, _PAUSE = 10, 0.05
@@ -123,12 +123,12 @@ class Wiring:
         ordered = sorted(attachments, key=lambda attachment: (-attachment.priority, attachment.network))
         if any(attachment.network == bridge.DEFAULT for attachment in attachments):
             bridge.need_default(self.store)
-        asked = [name for name in map(options.asked_interface, ordered) if name]
+        requested = [name for name in map(options.requested_interface, ordered) if name]
         plans: list[Plan] = []
         with self.store.transaction() as db:
             for index, attachment in enumerate(ordered):
-                own = options.asked_interface(attachment)
-                names = {one.endpoint.interface for one in plans} | {n for n in asked if n != own}
+                own = options.requested_interface(attachment)
+                names = {one.endpoint.interface for one in plans} | {n for n in requested if n != own}
                 plans.append(self._plan(db, container_id, index, attachment, names))
         self._leased.add(container_id)
         return plans
@@ -190,7 +190,7 @@ class Wiring:
         """Forget connections, batched with those of containers that stop soon after, because the kernel searches all
         connections."""
         if addresses and not self._left:
-            self._forgetting = asyncio.get_running_loop().call_later(_MOMENT, self._forget)
+            self._forgetting = asyncio.get_running_loop().call_later(_FORGET_DELAY, self._forget)
         self._left |= addresses
 
     def _forget(self) -> None:

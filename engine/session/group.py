@@ -183,7 +183,9 @@ class Group:
         if record.spec.hostname:
             names.append(record.spec.hostname)
         links = [*record.spec.links, *(link for one in record.spec.networks for link in one.links)]
-        self.names.publish(container_id, names, endpoint.asked(record.state.endpoints, record.spec.networks), links)
+        self.names.publish(
+            container_id, names, endpoint.resolver_order(record.state.endpoints, record.spec.networks), links
+        )
 
     def withdraw(self, container_id: str) -> None:
         """Release its names, its DNS sockets and its retained descriptors at once when it exits."""

@@ -83,9 +83,9 @@ class HostResolvers:
         names = {os.path.basename(path) for path in (dnsforward.RESOLV_CONF, os.path.realpath(dnsforward.RESOLV_CONF))}
         names.add("")  # the file itself
         read = [(mask, name) for _, mask, name in self._notices.read() if not mask & inotify.IN_IGNORED]
-        news = [mask for mask, name in read if name in names or mask & inotify.IN_Q_OVERFLOW]
+        events = [mask for mask, name in read if name in names or mask & inotify.IN_Q_OVERFLOW]
         # A file that has just been created is still empty; a link is not.
-        if any(mask != inotify.IN_CREATE or os.path.islink(dnsforward.RESOLV_CONF) for mask in news):
+        if any(mask != inotify.IN_CREATE or os.path.islink(dnsforward.RESOLV_CONF) for mask in events):
             self._watch()  # the link may have changed
             self._update()
 

@@ -122,7 +122,7 @@ class Session:
         return [
             f"the limit {name} is not enforced: an ordinary user needs a cgroup that systemd delegates for it"
             for name in self._group.cgroups.left_out(spec.resources)
-        ] + ([] if apparmor.asked(spec) or spec.privileged else self._group.apparmor.warnings())
+        ] + ([] if apparmor.chosen_profile(spec) or spec.privileged else self._group.apparmor.warnings())
 
     async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
         return await create.create(self._group, spec, anonymous_volumes)

@@ -24,15 +24,15 @@ class UntrustedError(Exception):
     """Why a signature is not accepted; the text completes `the signature …`."""
 
 
-def check(leaf: x509.Certificate, moment: datetime.datetime, root: TrustedRoot) -> None:
-    """Check that the certificate was valid for signing at `moment`. Raises UntrustedError."""
-    if not leaf.not_valid_before_utc <= moment <= leaf.not_valid_after_utc:
+def check(leaf: x509.Certificate, time: datetime.datetime, root: TrustedRoot) -> None:
+    """Check that the certificate was valid for signing at `time`. Raises UntrustedError."""
+    if not leaf.not_valid_before_utc <= time <= leaf.not_valid_after_utc:
         raise UntrustedError("was made outside the validity of its certificate")
     authority = next((one for one in root.authorities if _issued(leaf, one)), None)
     if authority is None:
         raise UntrustedError("has a certificate that no authority of the trusted root issued")
-    inside = all(one.not_valid_before_utc <= moment <= one.not_valid_after_utc for one in authority.chain)
-    if not inside or not authority.period.holds(moment):
+    inside = all(one.not_valid_before_utc <= time <= one.not_valid_after_utc for one in authority.chain)
+    if not inside or not authority.period.holds(time):
         raise UntrustedError("was made outside the validity of its certificate authority")
     try:
         usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value

@@ -90,9 +90,9 @@ def of_annotation(text: str) -> Entry:
 def check(entry: Entry, payload: bytes, signature: bytes, signer: bytes, root: TrustedRoot) -> datetime.datetime:
     """When the log accepted the entry, which must be for this signature of `payload` by `signer` (a certificate or a
     key, DER). Raises UntrustedError."""
-    moment = datetime.datetime.fromtimestamp(entry.time, datetime.UTC)
+    signed_at = datetime.datetime.fromtimestamp(entry.time, datetime.UTC)
     log = root.transparency_logs.get(entry.log)
-    if log is None or not log.period.holds(moment):
+    if log is None or not log.period.holds(signed_at):
         raise UntrustedError("is in no transparency log of the trusted root")
     document = {"body": entry.body, "integratedTime": entry.time, "logID": entry.log, "logIndex": entry.index}
     if not keys.signed(log.key, entry.promise, msgspec.json.encode(document, order="sorted")):
@@ -105,7 +105,7 @@ def check(entry: Entry, payload: bytes, signature: bytes, signer: bytes, root: T
     digest = hashlib.sha256(payload).hexdigest()
     if (digest, signature, signer) not in entries:
         raise UntrustedError("has a log entry for another signature")
-    return moment
+    return signed_at
 
 
 def _entries(body: _Body) -> list[tuple[str, bytes, bytes]]:

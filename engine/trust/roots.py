@@ -59,8 +59,8 @@ class Period(Struct, frozen=True):
     start: datetime.datetime | None
     end: datetime.datetime | None
 
-    def holds(self, moment: datetime.datetime) -> bool:
-        return (self.start is None or self.start <= moment) and (self.end is None or moment <= self.end)
+    def holds(self, time: datetime.datetime) -> bool:
+        return (self.start is None or self.start <= time) and (self.end is None or time <= self.end)
 
 
 class Log(Struct, frozen=True):

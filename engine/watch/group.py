@@ -46,27 +46,27 @@ class GroupsWatch:
 
     def read(self) -> dict[str, set[str]]:
         """Group → ids of changed containers; "" if one was added or removed, or the group was. Never blocks."""
-        news: dict[str, set[str]] = {}
+        changed_containers: dict[str, set[str]] = {}
         for number, mask, _ in self._inotify.read():
             if mask & inotify.IN_Q_OVERFLOW:
                 for group, container in self._subjects.values():
-                    news.setdefault(group, {""}).add(container)
+                    changed_containers.setdefault(group, {""}).add(container)
                 continue
             if number not in self._subjects:
                 continue
             group, container = self._subjects[number]
             if not mask & inotify.IN_IGNORED:
-                news.setdefault(group, set()).add(container)
+                changed_containers.setdefault(group, set()).add(container)
                 continue
             del self._subjects[number]
             if self._groups.get(group) == number:  # the last container's removal removes the group
-                news.setdefault(group, set()).add("")
+                changed_containers.setdefault(group, set()).add("")
                 with suppress(OperationFailed):  # a new one may exist
                     self._watch_group(group)
-        for group, changed in news.items():
+        for group, changed in changed_containers.items():
             if "" in changed:
                 changed |= self._take_in(group)
-        return news
+        return changed_containers
 
     def _watch_group(self, group: str) -> None:
         number = self._inotify.add(f"{self._folder}/{group}", FOLDERS | inotify.IN_ONLYDIR)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.timestamps import parse_moment
+from composer.cli.parsing.timestamps import parse_timestamp
 
 NOW = 1357133017_000_000_001
 
@@ -30,7 +30,7 @@ NOW = 1357133017_000_000_001
     ],
 )
 def test_moments(text: str, moment: int) -> None:
-    assert parse_moment(text, now=NOW) == moment
+    assert parse_timestamp(text, now=NOW) == moment
 
 
 def test_local_times(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,8 +39,8 @@ def test_local_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC-2")
     time.tzset()
     try:
-        assert parse_moment("2013-01-02T15:23:37.000000001") == NOW
-        assert parse_moment("2013-01-02") == 1357077600_000_000_000
+        assert parse_timestamp("2013-01-02T15:23:37.000000001") == NOW
+        assert parse_timestamp("2013-01-02") == 1357077600_000_000_000
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -49,4 +49,4 @@ def test_local_times(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text", ["", "x", "5 minutes", "12q", "-", "2013-13-01", ".s", "1.2.3", "-5"])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="invalid time"):
-        parse_moment(text)
+        parse_timestamp(text)

@@ -33,7 +33,7 @@ def test_nothing_is_added_or_lost(text):
     decoder = Decoder()
     found = [record for at in range(0, len(frame), 1000) for record in decoder.feed(frame[at : at + 1000])]
     assert b"".join(record.text for record in found) == text
-    assert {(record.moment, record.stream) for record in found} == {(7, "stderr")}
+    assert {(record.timestamp, record.stream) for record in found} == {(7, "stderr")}
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -35,9 +35,9 @@ def test_since_and_until(folder, since, until, expected):
 
 
 def test_times_are_shown_as_they_are_taken(folder):
-    from composer.cli.parsing.timestamps import parse_moment
+    from composer.cli.parsing.timestamps import parse_timestamp
 
     reader = LogReader(folder)
     times = [entry.time for entry in reader.read()]
     reader.close()
-    assert [parse_moment(rfc3339_ns(time)) for time in times] == times == [BEGAN + number for number in range(5)]
+    assert [parse_timestamp(rfc3339_ns(time)) for time in times] == times == [BEGAN + number for number in range(5)]

@@ -59,8 +59,8 @@ def test_networks_that_lead_outside_are_asked_first():
     inner = Endpoint(network="a", ipv4_address="10.0.1.2")
     outer = Endpoint(network="b", ipv4_address="10.0.2.2", ipv4_gateway="10.0.2.1")
     wanted = Endpoint(network="c", ipv4_address="10.0.3.2", ipv4_gateway="10.0.3.1")
-    asked = net_endpoint.asked([inner, outer, wanted], [Attachment(network="c", gw_priority=1)])
-    assert [one.network for one in asked] == ["c", "b", "a"]
+    resolver_order = net_endpoint.resolver_order([inner, outer, wanted], [Attachment(network="c", gw_priority=1)])
+    assert [one.network for one in resolver_order] == ["c", "b", "a"]
 
 
 def test_links_are_names_for_one_container_alone():

@@ -88,8 +88,8 @@ def _fires(context: Context) -> str:
     lines = []
     for name, job in sorted(context.desired.jobs.items()):
         for schedule in job.schedules:
-            for moment in fires(schedule, time.time(), 5):
-                shown = datetime.fromtimestamp(moment, zone_of(schedule.timezone))
+            for timestamp in fires(schedule, time.time(), 5):
+                shown = datetime.fromtimestamp(timestamp, zone_of(schedule.timezone))
                 lines.append(f"{name}\t{schedule.key}\t{shown:%a %Y-%m-%d %H:%M %Z}")
     return "".join(f"{line}\n" for line in lines)
 

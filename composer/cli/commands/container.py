@@ -112,14 +112,14 @@ def show(context: Context, args: Args) -> int:
 
 def logs(context: Context, args: Args) -> int:
     from composer.cli.commands.logs import parse_tail
-    from composer.cli.parsing.timestamps import parse_moment
+    from composer.cli.parsing.timestamps import parse_timestamp
     from composer.cli.terminal.container_log import show_log
 
     return show_log(
         context,
         lookup.container(context.engine, args.positional[0]),
-        since=parse_moment(args.since) if args.since else 0,
-        until=parse_moment(args.until) if args.until else 0,
+        since=parse_timestamp(args.since) if args.since else 0,
+        until=parse_timestamp(args.until) if args.until else 0,
         tail=parse_tail(args.tail),
         follow=args.follow,
         timestamps=args.timestamps,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.parsing.timestamps import SECOND, parse_moment
+from composer.cli.parsing.timestamps import SECOND, parse_timestamp
 from composer.cli.project.containers import select
 from composer.plan.labels import service_of
 from engine.poll import readable
@@ -38,8 +38,8 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     # Compare integers, which are rounded once, so that the printed time of an event finds it again.
-    since = parse_moment(args.since) / SECOND if args.since else None
-    until = parse_moment(args.until) / SECOND if args.until else None
+    since = parse_timestamp(args.since) / SECOND if args.since else None
+    until = parse_timestamp(args.until) / SECOND if args.until else None
     context.check_shown(args.positional)
     before = {record.id: record for record in _containers(context, args)}
     if since is not None:
@@ -114,8 +114,8 @@ def _steps(old: ContainerRecord | None, new: ContainerRecord, now: float) -> Ite
 
 
 def _show(event: Event, *, json: bool) -> None:
-    moment, action, record, more = event
-    when = datetime.datetime.fromtimestamp(moment)
+    timestamp, action, record, more = event
+    when = datetime.datetime.fromtimestamp(timestamp)
     attributes = {**more, "image": record.spec.image_ref or record.spec.image, "name": record.spec.name}
     if json:
         from composer.cli.render.gojson import compact

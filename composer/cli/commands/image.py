@@ -129,13 +129,13 @@ def history(context: Context, args: Args) -> int:
     for step in steps:
         text = step["CreatedBy"].replace("\t", " ")
         since = f"{human_duration(time.time() - step['Created'])} ago" if step["Created"] else "N/A"
-        moment = timestamp(step["Created"])
+        created_at = timestamp(step["Created"])
         rows.append(
             {
                 "Comment": step["Comment"],
-                "CreatedAt": moment,
+                "CreatedAt": created_at,
                 "CreatedBy": text if full else shorten(text, 45),
-                "CreatedSince": since if args.human else moment,
+                "CreatedSince": since if args.human else created_at,
                 "ID": short(step["Id"], full=full),
                 "Size": human_size(step["Size"]) if args.human else str(step["Size"]),
             }

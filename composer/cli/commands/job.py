@@ -50,16 +50,16 @@ def _row(job: Listed, now: float, *, full: bool) -> dict[str, object]:
         "Paused": str(job.progress.paused).lower(),
         "LastRun": _ago(last.started or last.created, now) if last else NOTHING,
         "Exit": _code(last) if last else NOTHING,
-        "NextFire": _moment(following[0]) if following else NOTHING,
+        "NextFire": _local_time(following[0]) if following else NOTHING,
     }
 
 
-def _ago(moment: float, now: float) -> str:
-    return f"{human_duration(max(0.0, now - moment))} ago"
+def _ago(timestamp: float, now: float) -> str:
+    return f"{human_duration(max(0.0, now - timestamp))} ago"
 
 
-def _moment(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(moment)) if moment else NOTHING
+def _local_time(timestamp: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(timestamp)) if timestamp else NOTHING
 
 
 def _code(run: Run) -> str:
@@ -83,8 +83,8 @@ def runs(context: Context, args: Args) -> int:
             "State": run.state.value,
             "Exit": _code(run),
             "Trigger": run.trigger,
-            "Started": _moment(run.started),
-            "Finished": _moment(run.finished),
+            "Started": _local_time(run.started),
+            "Finished": _local_time(run.finished),
             "Container": NOTHING if run.container_gone or not run.container else run.container[:12],
             "Error": run.error.partition("\n")[0],
         }
@@ -126,7 +126,7 @@ def _shown(job: Listed) -> dict[str, Any]:
             {"Cron": one.cron, "Timezone": one.timezone or "UTC", "Concurrency": one.concurrency, "MissedFires": one.missed_fires}
             for one in limits.schedules
         ],
-        "NextFires": [_stamp(moment) for moment in job.next_fires(time.time(), 5)],
+        "NextFires": [_stamp(timestamp) for timestamp in job.next_fires(time.time(), 5)],
         "Waiting": _stamp(job.progress.waiting),
         "Dropped": job.progress.dropped,
         "Timeout": limits.timeout,
@@ -154,8 +154,8 @@ def _run_shown(run: Run) -> dict[str, Any]:
     }
 
 
-def _stamp(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)) if moment else ""
+def _stamp(timestamp: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp)) if timestamp else ""
 
 
 def start(context: Context, args: Args) -> int:

@@ -38,8 +38,8 @@ def run(context: Context, args: Args) -> int:
         if args.password:
             context.warn("using --password on the command line is insecure: use --password-stdin")
         password = args.password
-    username = args.username or _asked("Username: ")
-    password = password or _asked("Password: ", hidden=True)
+    username = args.username or _prompt("Username: ")
+    password = password or _prompt("Password: ", hidden=True)
     if not username or not password:
         raise CommandError("username and password must be given")
     place = context.engine.login(server, username, password) if not context.dry_run else ""
@@ -49,7 +49,7 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _asked(prompt: str, *, hidden: bool = False) -> str:
+def _prompt(prompt: str, *, hidden: bool = False) -> str:
     if not os.isatty(0):
         raise CommandError("cannot ask for a user name and a password: stdin is not a terminal")
     if hidden:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.parsing.timestamps import parse_moment
+from composer.cli.parsing.timestamps import parse_timestamp
 from composer.cli.project.containers import select
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def _ignore(record: ContainerRecord) -> None:
 
 def run(context: Context, args: Args) -> int:
     tail = parse_tail(args.tail)
-    since = parse_moment(args.since) if args.since else 0
-    until = parse_moment(args.until) if args.until else 0
+    since = parse_timestamp(args.since) if args.since else 0
+    until = parse_timestamp(args.until) if args.until else 0
     context.check_shown(args.positional)
     records = select(context.containers(), args.positional, index=args.index)
     if args.index and not records:

@@ -105,11 +105,11 @@ def info(context: Context, args: Args) -> int:
 
 
 def events(context: Context, args: Args) -> int:
-    from composer.cli.parsing.timestamps import SECOND, parse_moment
+    from composer.cli.parsing.timestamps import SECOND, parse_timestamp
     from composer.cli.terminal.system_events import show
 
-    since = parse_moment(args.since) / SECOND if args.since else None
-    until = parse_moment(args.until) / SECOND if args.until else None
+    since = parse_timestamp(args.since) / SECOND if args.since else None
+    until = parse_timestamp(args.until) / SECOND if args.until else None
     show(context, args.filter, args.format, since, until)
     return 0
 

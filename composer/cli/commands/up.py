@@ -149,8 +149,8 @@ def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
     if args.attach:
         shown = set(args.attach)
     else:
-        asked = args.positional if args.positional and not args.attach_dependencies else started
-        shown = {name for name in asked if desired.services[name].attach} or set(asked)
+        requested = args.positional if args.positional and not args.attach_dependencies else started
+        shown = {name for name in requested if desired.services[name].attach} or set(requested)
     shown -= set(args.no_attach)
     if args.exit_code_from and args.exit_code_from not in desired.services:
         raise CommandError(f"no such service: {args.exit_code_from}")

@@ -14,7 +14,7 @@ SECOND = 1_000_000_000
 _FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)")
 
 
-def parse_moment(text: str, *, now: int | None = None) -> int:
+def parse_timestamp(text: str, *, now: int | None = None) -> int:
     """Nanoseconds since the epoch for `42m` (that long ago), `2013-01-02T13:23:37.123456789Z`, a date, or a Unix timestamp.
 
     A time without a zone is local. UsageError for anything else.

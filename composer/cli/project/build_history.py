@@ -66,9 +66,9 @@ def ls(context: Context, args: Args) -> int:
 def _as_json(record: BuildRecord) -> dict[str, Any]:
     return {
         "cached_steps": record.cached,
-        "completed_at": _moment(record.ended),
+        "completed_at": _rfc3339(record.ended),
         "completed_steps": record.completed,
-        "created_at": _moment(record.started),
+        "created_at": _rfc3339(record.started),
         "name": name_of(record),
         "ref": f"default/default/{record.ref}",
         "status": status_of(record),
@@ -76,7 +76,7 @@ def _as_json(record: BuildRecord) -> dict[str, Any]:
     }
 
 
-def _moment(seconds: float) -> str:
+def _rfc3339(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f"{seconds % 1:.9f}".removeprefix("0") + "Z"
 
 
@@ -136,8 +136,8 @@ def _details(record: BuildRecord) -> dict[str, Any]:
         "Dockerfile": record.dockerfile,
         "Target": record.target,
         "Platform": list(record.platforms),
-        "StartedAt": _moment(record.started),
-        "CompletedAt": _moment(record.ended),
+        "StartedAt": _rfc3339(record.started),
+        "CompletedAt": _rfc3339(record.ended),
         "Duration": round((record.ended - record.started) * 1e9),
         "Status": status_of(record).lower(),
         "Error": {"Message": record.error} if failed else None,

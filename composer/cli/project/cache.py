@@ -157,7 +157,7 @@ def now() -> int:
 
 
 def _key(options: "LoadOptions") -> str:
-    asked = {
+    requested = {
         name: getattr(options, name) for name in options.__slots__ if name not in ("artifacts", "environ", "streams")
     }
     environ = {
@@ -165,7 +165,7 @@ def _key(options: "LoadOptions") -> str:
         for name, value in options.environ.items()
         if name.startswith(("COMPOSE_", "DOCKER_")) or name in ("HOME", "COMPOSER_SILENCE")
     }
-    return msgspec.json.encode([os.getcwd(), asked, environ, _program()], order="sorted").decode()
+    return msgspec.json.encode([os.getcwd(), requested, environ, _program()], order="sorted").decode()
 
 
 def _program() -> list[int]:

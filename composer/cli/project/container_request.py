@@ -181,22 +181,22 @@ def _gpus(text: str) -> list[dict[str, Any]]:
         return []
     if text == "all" or text.isdigit():
         return [{"Driver": "", "Count": -1 if text == "all" else int(text), "Capabilities": [["gpu"]]}]
-    asked: dict[str, Any] = {"Capabilities": [["gpu"]]}
+    requested: dict[str, Any] = {"Capabilities": [["gpu"]]}
     for part in text.strip('"').split(","):
         key, equals, value = part.partition("=")
         if key == "device" and equals:
-            asked.setdefault("DeviceIDs", []).append(value)
+            requested.setdefault("DeviceIDs", []).append(value)
         elif key == "count" and (value == "all" or value.isdigit()):
-            asked["Count"] = -1 if value == "all" else int(value)
+            requested["Count"] = -1 if value == "all" else int(value)
         elif key == "driver" and equals:
-            asked["Driver"] = value
+            requested["Driver"] = value
         elif key == "capabilities" and equals:
-            asked["Capabilities"] = [["gpu", *value.split(",")]]
-        elif not equals and "DeviceIDs" in asked:
-            asked["DeviceIDs"].append(part)
+            requested["Capabilities"] = [["gpu", *value.split(",")]]
+        elif not equals and "DeviceIDs" in requested:
+            requested["DeviceIDs"].append(part)
         else:
             raise UsageError(f'invalid argument "{text}" for "--gpus" flag')
-    return [asked]
+    return [requested]
 
 
 def _rated(text: str, key: str, parse: Callable[[str], int]) -> dict[str, Any]:

@@ -25,12 +25,12 @@ def update(context: Context, args: Args) -> int:
     if not args.given:
         raise UsageError("you must provide one or more flags when using this command")
     policy = {"RestartPolicy": restart(args.restart)} if args.restart else {}
-    asked, _ = shaped({**limits(args), **policy}, Wanted)
+    payload, _ = shaped({**limits(args), **policy}, Wanted)
 
     def one(name: str) -> None:
         record = lookup.container(context.engine, name)
         try:
-            change = operation(record, asked)
+            change = operation(record, payload)
         except HTTPError as error:
             raise CommandError(error.message) from None
         if not context.dry_run:

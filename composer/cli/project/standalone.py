@@ -55,9 +55,9 @@ def _image(context: Context, args: Args) -> ImageRecord:
 def _specification(context: Context, args: Args, image: ImageRecord, *, attach: bool) -> ContainerSpec:
     """Raises UsageError for flags that docker run would refuse."""
     name = container_list.checked_name(args.name) if args.name else free_name(context.engine)
-    asked, _ = shaped(request(args, context.environ, attach=attach), Create)
+    payload, _ = shaped(request(args, context.environ, attach=attach), Create)
     try:
-        spec = specification(name, asked, image)
+        spec = specification(name, payload, image)
     except HTTPError as error:
         raise UsageError(error.message, 125) from None
     if args.name:

@@ -276,17 +276,17 @@ class Follower:
             self._finish_line(source)
 
     def _finish_line(self, source: Source) -> None:
-        for stream, (rest, moment) in source.parts.items():
-            self._lines.line(source.name, rest, stream=stream, timestamp=rfc3339_ns(moment))
+        for stream, (rest, timestamp) in source.parts.items():
+            self._lines.line(source.name, rest, stream=stream, timestamp=rfc3339_ns(timestamp))
         source.parts.clear()
 
     def _print(self, source: Source, entry: LogEntry) -> None:
         if not source.shown:
             return
-        text, moment = source.parts.pop(entry.stream, ("", entry.time))
+        text, timestamp = source.parts.pop(entry.stream, ("", entry.time))
         text += entry.text  # in place, because a line may have thousands of parts
         if not text.endswith("\n"):
-            source.parts[entry.stream] = (text, moment)
+            source.parts[entry.stream] = (text, timestamp)
             return
         if entry.stream in ("post_start", "pre_stop"):
             name, stream = f"{source.name} [{entry.stream}]", "stdout"

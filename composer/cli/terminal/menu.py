@@ -33,8 +33,8 @@ _ERASE = "\r\x1b[K"
 def is_wanted(context: Context, args: Args) -> bool:
     """Whether to show the menu: --menu, else COMPOSE_MENU, else if stdin and stdout are a terminal and we are in its
     foreground."""
-    asked = args.menu if "menu" in args.given else context.environ.get("COMPOSE_MENU", "") not in FALSE
-    if not asked or not (is_terminal(sys.stdin) and wants_control(context.ansi, raw(sys.stdout))):
+    requested = args.menu if "menu" in args.given else context.environ.get("COMPOSE_MENU", "") not in FALSE
+    if not requested or not (is_terminal(sys.stdin) and wants_control(context.ansi, raw(sys.stdout))):
         return False
     with suppress(OSError):
         return is_terminal(raw(sys.stdout)) and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()

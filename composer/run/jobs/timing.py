@@ -53,15 +53,15 @@ def due(schedules: tuple[Schedule, ...], decided: Mapping[str, float], now: floa
     return Due(planned=planned, queue=queue, decided=settled, following=following)
 
 
-def fires(schedule: Schedule, moment: float, count: int) -> list[float]:
+def fires(schedule: Schedule, timestamp: float, count: int) -> list[float]:
     """Up to `count` next fires after a moment."""
-    after = _cron(schedule.cron).after(moment, zone_of(schedule.timezone))
+    after = _cron(schedule.cron).after(timestamp, zone_of(schedule.timezone))
     return [found for _, found in zip(range(count), after, strict=False)]
 
 
-def next_fires(schedules: tuple[Schedule, ...], moment: float, count: int) -> list[float]:
+def next_fires(schedules: tuple[Schedule, ...], timestamp: float, count: int) -> list[float]:
     """The next fires of all schedules together."""
-    return sorted({found for schedule in schedules for found in fires(schedule, moment, count)})[:count]
+    return sorted({found for schedule in schedules for found in fires(schedule, timestamp, count)})[:count]
 
 
 def _latest(schedule: Schedule, last: float, now: float) -> float:

@@ -19,6 +19,7 @@ from composer.serve.buildkit.definition import Source, image_definition, source_
 from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, Failed, Peer
 from composer.serve.buildkit.session import tunnel
 from composer.serve.buildkit.solve import SUBREQUESTS, Build, solve, subrequest
+from composer.serve.change_signal import ChangeSignal
 from composer.serve.docker.system import go_architecture
 from composer.serve.http.errors import BadRequest, ClientGone
 from composer.view.build_cache import over
@@ -55,14 +56,13 @@ class Builds:
 
     def __init__(self) -> None:
         self._builds: dict[str, Build] = {}
-        self._news = anyio.Event()
+        self._change = ChangeSignal()
 
     def add(self, build: Build) -> None:
         if build.ref in self._builds:
             raise Failed(INVALID, f"build {build.ref} exists already")
         self._builds[build.ref] = build
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        self._change.notify()
 
     def remove(self, build: Build) -> None:
         self._builds.pop(build.ref, None)
@@ -73,7 +73,7 @@ class Builds:
     async def need(self, ref: str) -> Build:
         with anyio.move_on_after(PATIENCE):
             while ref not in self._builds:
-                await self._news.wait()
+                await self._change.wait()
         if ref not in self._builds:
             raise Failed(NOT_FOUND, f"no such job {ref}")
         return self._builds[ref]
@@ -111,23 +111,23 @@ def _worker() -> bytes:
     ) + wire.mapping(2, {f"{_LABEL}hostname": platform.node(), f"{_LABEL}snapshotter": "overlayfs"})
 
 
-async def _workers(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _workers(server: Server, call: Call, payload: wire.Fields) -> None:
     await call.send(wire.block(1, _worker()))
 
 
-async def _info(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _info(server: Server, call: Call, payload: wire.Fields) -> None:
     await call.send(wire.message((1, wire.message((1, "github.com/moby/buildkit"), (2, f"composer-{VERSION}")))))
 
 
-async def _solve(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _solve(server: Server, call: Call, payload: wire.Fields) -> None:
     """Wait for the client's Return, and answer with the result."""
-    if next(iter(wire.blocks(asked, 2)), b""):
+    if next(iter(wire.blocks(payload, 2)), b""):
         raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
-    build = Build.of(asked)
+    build = Build.of(payload)
     server.builds.add(build)
     try:
-        if frontend := wire.text(asked, 6):
-            await solve(server, build, frontend, wire.strings(asked, 7), _inputs(asked, 10))
+        if frontend := wire.text(payload, 6):
+            await solve(server, build, frontend, wire.strings(payload, 7), _inputs(payload, 10))
         else:
             await build.returned.wait()
         if build.error:
@@ -144,8 +144,8 @@ async def _forget(server: Server, build: Build) -> None:
     server.builds.remove(build)
 
 
-async def _status(server: Server, call: Call, asked: wire.Fields) -> None:
-    ref = wire.text(asked, 1)
+async def _status(server: Server, call: Call, payload: wire.Fields) -> None:
+    ref = wire.text(payload, 1)
     if not server.builds.known(ref) and (events := await anyio.to_thread.run_sync(lambda: history.events(server, ref))):
         return await call.send(b"".join(events))
     build = await server.builds.need(ref)
@@ -158,7 +158,9 @@ async def _status(server: Server, call: Call, asked: wire.Fields) -> None:
 def _entry(entry: CacheEntry) -> bytes:
     """A UsageRecord."""
     moments = ((6, entry.created_at), (7, entry.used_at))
-    times = b"".join(wire.block(number, wire.message((1, int(moment)))) for number, moment in moments if moment)
+    times = b"".join(
+        wire.block(number, wire.message((1, int(timestamp)))) for number, timestamp in moments if timestamp
+    )
     return (
         wire.message((1, entry.key[:25]), (3, int(entry.in_use)), (4, entry.size))
         + times
@@ -166,16 +168,16 @@ def _entry(entry: CacheEntry) -> bytes:
     )
 
 
-async def _usage(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _usage(server: Server, call: Call, payload: wire.Fields) -> None:
     usage = await anyio.to_thread.run_sync(lambda: server.open_engine().store_usage())
     await call.send(b"".join(wire.block(1, _entry(entry)) for entry in usage.cache))
 
 
-async def _prune(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _prune(server: Server, call: Call, payload: wire.Fields) -> None:
     """Delete unused records, or with `all` any, least recently used first until the rest fits; report each."""
-    everything, keep = bool(wire.number(asked, 2)), max(wire.number(asked, 4), wire.number(asked, 5))
-    oldest = time.time() - wire.number(asked, 3) / 1e9
-    if any(wire.blocks(asked, 1)):
+    everything, keep = bool(wire.number(payload, 2)), max(wire.number(payload, 4), wire.number(payload, 5))
+    oldest = time.time() - wire.number(payload, 3) / 1e9
+    if any(wire.blocks(payload, 1)):
         raise Failed(UNIMPLEMENTED, "filters are not supported here: use docker builder prune")
 
     def work() -> list[CacheEntry]:
@@ -183,7 +185,7 @@ async def _prune(server: Server, call: Call, asked: wire.Fields) -> None:
         fit = [
             entry
             for entry in engine.store_usage().cache
-            if (everything or not entry.in_use) and (not wire.number(asked, 3) or entry.used_at < oldest)
+            if (everything or not entry.in_use) and (not wire.number(payload, 3) or entry.used_at < oldest)
         ]
         gone = set(engine.prune_images((), [entry.key for entry in (over(fit, keep) if keep else fit)]).cache)
         return [entry for entry in fit if entry.key in gone]
@@ -192,7 +194,7 @@ async def _prune(server: Server, call: Call, asked: wire.Fields) -> None:
         await call.send(_entry(entry))
 
 
-async def _ping(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _ping(server: Server, call: Call, payload: wire.Fields) -> None:
     await server.builds.need(call.metadata.get("buildkit-controlapi-buildid", ""))
 
     def caps(number: int, names: tuple[str, ...]) -> bytes:
@@ -201,34 +203,34 @@ async def _ping(server: Server, call: Call, asked: wire.Fields) -> None:
     await call.send(caps(1, FRONTEND_CAPS) + caps(2, LLB_CAPS) + wire.block(3, _worker()))
 
 
-async def _frontend(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _frontend(server: Server, call: Call, payload: wire.Fields) -> None:
     build = await server.builds.need(call.metadata.get("buildkit-controlapi-buildid", ""))
-    if any(wire.fields(data) for data in wire.blocks(asked, 1)):
+    if any(wire.fields(data) for data in wire.blocks(payload, 1)):
         raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
-    inputs = _inputs(asked, 13)
-    options = wire.strings(asked, 3)
+    inputs = _inputs(payload, 13)
+    options = wire.strings(payload, 3)
     if options.get("requestid") in SUBREQUESTS:
         await call.send(wire.block(3, wire.mapping(10, await subrequest(server, build, options, inputs))))
         return
-    image = await solve(server, build, wire.text(asked, 2), options, inputs)
+    image = await solve(server, build, wire.text(payload, 2), options, inputs)
     reference = wire.message((1, image), (2, image_definition(image)))
     await call.send(wire.block(3, wire.block(3, reference)))
 
 
-def _inputs(asked: wire.Fields, number: int) -> dict[str, Source]:
+def _inputs(payload: wire.Fields, number: int) -> dict[str, Source]:
     """A map of definitions. Failed, wire.Malformed."""
-    entries = [wire.fields(entry) for entry in wire.blocks(asked, number)]
+    entries = [wire.fields(entry) for entry in wire.blocks(payload, number)]
     return {wire.text(entry, 1): source_of(next(iter(wire.blocks(entry, 2)), b"")) for entry in entries}
 
 
-async def _evaluate(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _evaluate(server: Server, call: Call, payload: wire.Fields) -> None:
     """A reference already is the image."""
     await call.send(b"")
 
 
-async def _return(server: Server, call: Call, asked: wire.Fields) -> None:
+async def _return(server: Server, call: Call, payload: wire.Fields) -> None:
     build = await server.builds.need(call.metadata.get("buildkit-controlapi-buildid", ""))
-    for status in wire.blocks(asked, 2):
+    for status in wire.blocks(payload, 2):
         build.error = wire.text(wire.fields(status), 2) or "the client gave up"
     build.returned.set()
     await call.send(b"")

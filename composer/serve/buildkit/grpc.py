@@ -29,6 +29,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from composer.serve.change_signal import ChangeSignal
 from composer.serve.http.errors import ClientGone
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Call:
         self.headers = tuple(metadata)
         self._parts: deque[tuple[bytes, int]] = deque()
         self._buffer = bytearray()
-        self._news = anyio.Event()
+        self._change = ChangeSignal()
         self.ended = False
         self._failure: Failed | None = None
         self._begun = False
@@ -89,12 +90,11 @@ class Call:
             self.scope.cancel()
 
     def wake(self) -> None:
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        self._change.notify()
 
     async def _wait(self) -> None:
         """Wait for a change, for concurrent senders and receivers."""
-        await self._news.wait()
+        await self._change.wait()
 
     # ── called by handlers ──────────────────────────────────────────────────────────────────────────────────────
 

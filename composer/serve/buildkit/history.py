@@ -31,12 +31,12 @@ def _records(server: Server) -> list[BuildRecord]:
     return server.open_engine().build_records()
 
 
-async def listen(server: Server, call: Call, asked: wire.Fields) -> None:
+async def listen(server: Server, call: Call, payload: wire.Fields) -> None:
     """The records, the oldest first; all calls end at once, because builds are recorded at their end."""
-    ref, limit = wire.text(asked, 2), wire.number(asked, 5)
-    if any(wire.blocks(asked, 4)):
+    ref, limit = wire.text(payload, 2), wire.number(payload, 5)
+    if any(wire.blocks(payload, 4)):
         raise Failed(UNIMPLEMENTED, "filters are not supported here")
-    if wire.number(asked, 1):
+    if wire.number(payload, 1):
         return
     found = [one for one in await to_thread.run_sync(lambda: _records(server)) if not ref or one.ref == ref]
     if ref and not found:
@@ -106,14 +106,14 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-async def update(server: Server, call: Call, asked: wire.Fields) -> None:
+async def update(server: Server, call: Call, payload: wire.Fields) -> None:
     """Delete a record. Pinning is not supported; finalizing is done."""
-    ref = wire.text(asked, 1)
-    if wire.number(asked, 2):
+    ref = wire.text(payload, 1)
+    if wire.number(payload, 2):
         raise Failed(UNIMPLEMENTED, "builds cannot be pinned here")
     if all(one.ref != ref for one in await to_thread.run_sync(lambda: _records(server))):
         raise Failed(NOT_FOUND, f"no record found for ref {ref}")
-    if wire.number(asked, 3):
+    if wire.number(payload, 3):
         await to_thread.run_sync(lambda: server.open_engine().forget_build(ref))
     await call.send(b"")
 
@@ -131,15 +131,15 @@ async def _blob(server: Server, digest: str) -> bytes:
     return data
 
 
-async def content_info(server: Server, call: Call, asked: wire.Fields) -> None:
-    digest = wire.text(asked, 1)
+async def content_info(server: Server, call: Call, payload: wire.Fields) -> None:
+    digest = wire.text(payload, 1)
     await call.send(wire.block(1, wire.message((1, digest), (2, len(await _blob(server, digest))))))
 
 
-async def content_read(server: Server, call: Call, asked: wire.Fields) -> None:
+async def content_read(server: Server, call: Call, payload: wire.Fields) -> None:
     """The content from an offset, in pieces."""
-    data = await _blob(server, wire.text(asked, 1))
-    start, size = wire.number(asked, 2), wire.number(asked, 3)
+    data = await _blob(server, wire.text(payload, 1))
+    start, size = wire.number(payload, 2), wire.number(payload, 3)
     end = min(len(data), start + size) if size else len(data)
     for at in range(start, end, _PIECE):
         await call.send(wire.message((1, at), (2, data[at : min(at + _PIECE, end)])))

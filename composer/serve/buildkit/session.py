@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from composer.serve.buildkit import files, wire
 from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, Call, Failed, Peer
+from composer.serve.change_signal import ChangeSignal
 from composer.serve.http.errors import BadRequest, ClientGone
 from engine.poll import write_all
 from engine.spec.credentials import Credentials
@@ -33,12 +34,11 @@ class Sessions:
     def __init__(self) -> None:
         self._peers: dict[str, Peer] = {}
         self._keys: dict[str, str] = {}
-        self._news = anyio.Event()
+        self._change = ChangeSignal()
 
     def add(self, identity: str, peer: Peer, key: str) -> None:
         self._peers[identity], self._keys[identity] = peer, key
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        self._change.notify()
 
     def remove(self, identity: str, peer: Peer) -> None:
         if self._peers.get(identity) is peer:
@@ -52,7 +52,7 @@ class Sessions:
         """The session with this id; waits for it. Raises Failed when it does not appear."""
         with anyio.move_on_after(PATIENCE):
             while identity not in self._peers:
-                await self._news.wait()
+                await self._change.wait()
         if identity not in self._peers:
             raise Failed(NOT_FOUND, f"no active session for {identity}: context deadline exceeded")
         return self._peers[identity]

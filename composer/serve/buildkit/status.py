@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-import anyio
-
 from composer.serve.buildkit import wire
+from composer.serve.change_signal import ChangeSignal
 from engine.errors import BadReference
 from engine.image.reference import DEFAULT_TAG, Reference, parse
 
@@ -43,7 +42,7 @@ class Progress:
         self._over: set[object] = set()
         self._stages: set[str] = set()
         self.ended = False
-        self._news = anyio.Event()
+        self._change = ChangeSignal()
 
     def take(self, event: dict[str, object]) -> None:
         """Add an event of engine.build.progress or of a pull; it happened at `time`, by default now."""
@@ -163,8 +162,7 @@ class Progress:
         self._wake()
 
     def _wake(self) -> None:
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        self._change.notify()
 
     def end(self) -> None:
         self.ended = True
@@ -178,7 +176,7 @@ class Progress:
     async def after(self, position: int) -> list[bytes]:
         """The events after `position`; waits for them. Empty at the end."""
         while position >= len(self._messages) and not self.ended:
-            await self._news.wait()
+            await self._change.wait()
         return self._messages[position:]
 
 

@@ -265,13 +265,13 @@ def words(value: Words) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def console_size(asked: list[int] | None) -> tuple[int, int] | None:
+def console_size(payload: list[int] | None) -> tuple[int, int] | None:
     """Initial rows and columns of the terminal; None if unset. Raises BadRequest."""
-    if not asked or not any(asked):
+    if not payload or not any(payload):
         return None
-    if len(asked) != 2 or not all(0 <= one < 1 << 16 for one in asked):
-        raise BadRequest(f"invalid ConsoleSize: {asked}")
-    return asked[0], asked[1]
+    if len(payload) != 2 or not all(0 <= one < 1 << 16 for one in payload):
+        raise BadRequest(f"invalid ConsoleSize: {payload}")
+    return payload[0], payload[1]
 
 
 def shaped(raw: object, type: type[T]) -> tuple[T, list[str]]:

@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def instructions(asked: body.Create) -> Iterator[str]:
+def instructions(payload: body.Create) -> Iterator[str]:
     """One line for each field that is set. BadRequest."""
-    for entry in asked.env or ():
+    for entry in payload.env or ():
         name, equals, value = entry.partition("=")
         if equals:
             yield f"ENV {name}={_quoted(value)}"
-    for name, value in (asked.labels or {}).items():
+    for name, value in (payload.labels or {}).items():
         yield f"LABEL {_quoted(name)}={_quoted(value)}"
-    if asked.entrypoint is not None:
-        yield f"ENTRYPOINT {json.dumps(body.words(asked.entrypoint))}"
-    if asked.cmd is not None:
-        yield f"CMD {json.dumps(body.words(asked.cmd))}"
-    for port in asked.exposed_ports or ():
+    if payload.entrypoint is not None:
+        yield f"ENTRYPOINT {json.dumps(body.words(payload.entrypoint))}"
+    if payload.cmd is not None:
+        yield f"CMD {json.dumps(body.words(payload.cmd))}"
+    for port in payload.exposed_ports or ():
         yield f"EXPOSE {port}"
-    for path in asked.volumes or ():
+    for path in payload.volumes or ():
         yield f"VOLUME {json.dumps([path])}"
-    for word, text in (("USER", asked.user), ("WORKDIR", asked.working_dir), ("STOPSIGNAL", asked.stop_signal)):
+    for word, text in (("USER", payload.user), ("WORKDIR", payload.working_dir), ("STOPSIGNAL", payload.stop_signal)):
         if text:
             yield f"{word} {text}"
-    for trigger in asked.on_build or ():
+    for trigger in payload.on_build or ():
         yield f"ONBUILD {trigger}"
-    if asked.healthcheck is not None and asked.healthcheck.test:
-        yield _healthcheck(asked.healthcheck)
+    if payload.healthcheck is not None and payload.healthcheck.test:
+        yield _healthcheck(payload.healthcheck)
 
 
 def _quoted(text: str) -> str:
@@ -45,15 +45,15 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _healthcheck(asked: body.Healthcheck) -> str:
-    kind, *words = asked.test or ["NONE"]
+def _healthcheck(payload: body.Healthcheck) -> str:
+    kind, *words = payload.test or ["NONE"]
     if kind == "NONE":
         return "HEALTHCHECK NONE"
     times = (
-        ("interval", asked.interval), ("timeout", asked.timeout), ("start-period", asked.start_period),
-        ("start-interval", asked.start_interval),
+        ("interval", payload.interval), ("timeout", payload.timeout), ("start-period", payload.start_period),
+        ("start-interval", payload.start_interval),
     )  # fmt: skip
     flags = [f"--{name}={value // 1000}us" for name, value in times if value]
-    flags += [f"--retries={asked.retries}"] if asked.retries else []
+    flags += [f"--retries={payload.retries}"] if payload.retries else []
     command = " ".join(words) if kind == "CMD-SHELL" else json.dumps(words)
     return " ".join(["HEALTHCHECK", *flags, "CMD", command])

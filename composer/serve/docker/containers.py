@@ -47,12 +47,12 @@ async def top(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = lookup.container(server.engine, request.arguments["id"])
     if not record.state.status.alive:
         raise HTTPError(409, f"container {record.id} is not running")
-    from composer.view.processes import COLUMNS, asked, processes
+    from composer.view.processes import COLUMNS, processes, ps_columns
 
     server.journal.container("top", record)
     arguments = request.query("ps_args")
     server.access.check_ps(arguments)
     if arguments in ("", "-ef"):
         return Reply({"Titles": list(COLUMNS), "Processes": [list(row) for row in processes(record.state.pid)]})
-    titles, rows = await to_thread.run_sync(asked, record.state.pid, arguments)
+    titles, rows = await to_thread.run_sync(ps_columns, record.state.pid, arguments)
     return Reply({"Titles": titles, "Processes": rows})

@@ -34,37 +34,39 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 
 
-def specification(name: str, asked: body.Create, image: ImageRecord) -> ContainerSpec:
+def specification(name: str, payload: body.Create, image: ImageRecord) -> ContainerSpec:
     """The specification of the requested container with the image `image`. Raises BadRequest."""
-    host = asked.host_config or body.HostConfig()
-    create_check.check(asked, host)
+    host = payload.host_config or body.HostConfig()
+    create_check.check(payload, host)
     mode = host.network_mode or "default"
-    networks = _networks(asked, mode)
-    shell = body.words(asked.cmd)
-    entrypoint = body.words(asked.entrypoint)
+    networks = _networks(payload, mode)
+    shell = body.words(payload.cmd)
+    entrypoint = body.words(payload.entrypoint)
     return ContainerSpec(
         name=name,
         image=image.id,
-        image_ref=asked.image or image.id,
-        labels=asked.labels or {},
+        image_ref=payload.image or image.id,
+        labels=payload.labels or {},
         annotations=host.annotations or {},
-        entrypoint=tuple(word for word in entrypoint if entrypoint != ("",)) if asked.entrypoint is not None else None,
-        command=shell if asked.cmd else None,
-        environment=_environment(asked.env or ()),
-        working_dir=asked.working_dir or "",
-        user=asked.user or "",
+        entrypoint=tuple(word for word in entrypoint if entrypoint != ("",))
+        if payload.entrypoint is not None
+        else None,
+        command=shell if payload.cmd else None,
+        environment=_environment(payload.env or ()),
+        working_dir=payload.working_dir or "",
+        user=payload.user or "",
         group_add=tuple(host.group_add or ()),
-        tty=bool(asked.tty),
+        tty=bool(payload.tty),
         console_size=body.console_size(host.console_size) or (0, 0),
-        stdin_open=bool(asked.open_stdin),
-        stdin_once=bool(asked.stdin_once),
+        stdin_open=bool(payload.open_stdin),
+        stdin_once=bool(payload.stdin_once),
         init=host.init,
-        stop_signal=asked.stop_signal or "",
-        stop_timeout=asked.stop_timeout,
+        stop_signal=payload.stop_signal or "",
+        stop_timeout=payload.stop_timeout,
         ulimits=tuple(Ulimit(name=one.name, soft=one.soft, hard=one.hard) for one in host.ulimits or ()),
         oom_score_adj=host.oom_score_adj or 0,
-        hostname=asked.hostname or "",
-        domainname=asked.domainname or "",
+        hostname=payload.hostname or "",
+        domainname=payload.domainname or "",
         extra_hosts=tuple(host_entry(text) for text in host.extra_hosts or ()),
         dns=tuple(host.dns or ()),
         dns_search=tuple(host.dns_search or ()),
@@ -78,9 +80,9 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         cgroup_parent=host.cgroup_parent or "",
         networks=networks,
         links=tuple(_link(text) for text in host.links or ()),
-        ports=_ports(asked, host, image),
-        expose=tuple(sorted(asked.exposed_ports or ())),
-        mounts=mounts(asked, host),
+        ports=_ports(payload, host, image),
+        expose=tuple(sorted(payload.exposed_ports or ())),
+        mounts=mounts(payload, host),
         volumes_from=tuple(host.volumes_from or ()),
         read_only=bool(host.readonly_rootfs),
         shm_size=host.shm_size or 0,
@@ -104,7 +106,7 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
             for one in host.device_requests or ()
         ),
         resources=resources(host),
-        healthcheck=_healthcheck(asked.healthcheck),
+        healthcheck=_healthcheck(payload.healthcheck),
         restart=restart_policy(host.restart_policy or body.RestartPolicy(), auto_remove=bool(host.auto_remove)),
         logging=_logging(host),
         host_config=to_builtins(host),
@@ -135,18 +137,18 @@ def _link(text: str) -> tuple[str, str]:
     return name, alias.rpartition("/")[2] or name
 
 
-def _networks(asked: body.Create, mode: str) -> tuple[Attachment, ...]:
+def _networks(payload: body.Create, mode: str) -> tuple[Attachment, ...]:
     """The networks to connect to: those of EndpointsConfig (several since API 1.44), NetworkMode's first, or that one alone."""
-    if asked.network_disabled or mode in WITHOUT_NETWORKS or mode.startswith("container:"):
+    if payload.network_disabled or mode in WITHOUT_NETWORKS or mode.startswith("container:"):
         return ()
     first = "bridge" if mode == "default" else mode
-    given = dict((asked.networking_config and asked.networking_config.endpoints_config) or {})
+    given = dict((payload.networking_config and payload.networking_config.endpoints_config) or {})
     if "default" in given:
         given.setdefault("bridge", given.pop("default"))
     names = dict.fromkeys([first, *given] if first in given or not given else given)
     found = []
     for position, name in enumerate(names):
-        mac = asked.mac_address or "" if not position else ""
+        mac = payload.mac_address or "" if not position else ""
         found.append(attachment(name, given.get(name) or body.Endpoint(), mac_address=mac))
     return tuple(found)
 
@@ -167,7 +169,7 @@ def attachment(network: str, endpoint: body.Endpoint, *, mac_address: str = "") 
     )
 
 
-def _ports(asked: body.Create, host: body.HostConfig, image: ImageRecord) -> tuple[PortBinding, ...]:
+def _ports(payload: body.Create, host: body.HostConfig, image: ImageRecord) -> tuple[PortBinding, ...]:
     """Published ports. An empty HostPort means a free port; PublishAllPorts publishes all exposed ports on free
     ports."""
     found = []
@@ -189,7 +191,7 @@ def _ports(asked: body.Create, host: body.HostConfig, image: ImageRecord) -> tup
             )
     if host.publish_all_ports:
         taken = {(binding.container_port, binding.protocol) for binding in found}
-        for key in sorted({*(asked.exposed_ports or ()), *image.config.exposed_ports}):
+        for key in sorted({*(payload.exposed_ports or ()), *image.config.exposed_ports}):
             port, protocol = _port(key)
             if (port, protocol) not in taken:
                 found.append(PortBinding(container_port=port, protocol=protocol))
@@ -204,42 +206,42 @@ def _port(text: str) -> tuple[int, str]:
     return int(number), protocol
 
 
-def _device(asked: body.Device) -> Device:
+def _device(payload: body.Device) -> Device:
     return Device(
-        path_on_host=asked.path_on_host,
-        path_in_container=asked.path_in_container or asked.path_on_host,
-        permissions=asked.cgroup_permissions or "rwm",
+        path_on_host=payload.path_on_host,
+        path_in_container=payload.path_in_container or payload.path_on_host,
+        permissions=payload.cgroup_permissions or "rwm",
     )
 
 
-def _healthcheck(asked: body.Healthcheck | None) -> Healthcheck | None:
+def _healthcheck(payload: body.Healthcheck | None) -> Healthcheck | None:
     """The healthcheck. Durations are whole nanoseconds; 0 means the image's or the default. Raises BadRequest."""
-    if asked is None:
+    if payload is None:
         return None
     for name, value in (
-        ("Interval", asked.interval),
-        ("Timeout", asked.timeout),
-        ("StartPeriod", asked.start_period),
-        ("StartInterval", asked.start_interval),
+        ("Interval", payload.interval),
+        ("Timeout", payload.timeout),
+        ("StartPeriod", payload.start_period),
+        ("StartInterval", payload.start_interval),
     ):
         if value and value < 1_000_000:
             raise BadRequest(f"{name} in Healthcheck cannot be less than 1ms")
-    if asked.retries and asked.retries < 0:
+    if payload.retries and payload.retries < 0:
         raise BadRequest("Retries in Healthcheck cannot be negative")
     found = Healthcheck(
-        test=tuple(asked.test) if asked.test else None,
-        interval=asked.interval / SECOND if asked.interval else None,
-        timeout=asked.timeout / SECOND if asked.timeout else None,
-        retries=asked.retries or None,
-        start_period=asked.start_period / SECOND if asked.start_period else None,
-        start_interval=asked.start_interval / SECOND if asked.start_interval else None,
+        test=tuple(payload.test) if payload.test else None,
+        interval=payload.interval / SECOND if payload.interval else None,
+        timeout=payload.timeout / SECOND if payload.timeout else None,
+        retries=payload.retries or None,
+        start_period=payload.start_period / SECOND if payload.start_period else None,
+        start_interval=payload.start_interval / SECOND if payload.start_interval else None,
     )
     return None if found == Healthcheck() else found
 
 
-def restart_policy(asked: body.RestartPolicy, *, auto_remove: bool) -> Restart:
+def restart_policy(payload: body.RestartPolicy, *, auto_remove: bool) -> Restart:
     """The restart policy. Raises BadRequest with Docker's message."""
-    policy, count = asked.name or "no", asked.maximum_retry_count or 0
+    policy, count = payload.name or "no", payload.maximum_retry_count or 0
     if policy not in RESTART_POLICIES:
         known = ", ".join(f"'{name}'" for name in RESTART_POLICIES[:-1])
         raise BadRequest(
@@ -255,5 +257,5 @@ def restart_policy(asked: body.RestartPolicy, *, auto_remove: bool) -> Restart:
 
 
 def _logging(host: body.HostConfig) -> Logging:
-    asked = host.log_config or body.LogConfig()
-    return Logging(driver=asked.type or "", options=asked.config or {})
+    payload = host.log_config or body.LogConfig()
+    return Logging(driver=payload.type or "", options=payload.config or {})

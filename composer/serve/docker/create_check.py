@@ -38,15 +38,15 @@ JOINED = {"network_mode": "NetworkMode", "pid_mode": "PidMode", "ipc_mode": "Ipc
 """Field → HostConfig's name of the modes that can join another container."""
 
 
-def check(asked: body.Create, host: body.HostConfig) -> None:
+def check(payload: body.Create, host: body.HostConfig) -> None:
     """Raises BadRequest for the first invalid setting."""
     _check_namespaces(host)
-    _check_network(asked, host)
+    _check_network(payload, host)
     _check_platform(host)
-    if (folder := asked.working_dir) and not folder.startswith("/"):
+    if (folder := payload.working_dir) and not folder.startswith("/"):
         raise BadRequest(f"the working directory '{folder}' is invalid, it needs to be an absolute path")
-    if asked.stop_signal:
-        check_signal(asked.stop_signal)
+    if payload.stop_signal:
+        check_signal(payload.stop_signal)
     if (host.shm_size or 0) < 0:
         raise BadRequest("SHM size can not be less than 0")
     if not -1000 <= (host.oom_score_adj or 0) <= 1000:
@@ -129,11 +129,11 @@ def _check_namespaces(host: body.HostConfig) -> None:
             raise BadRequest(f"invalid {name}: {value}")
 
 
-def _check_network(asked: body.Create, host: body.HostConfig) -> None:
+def _check_network(payload: body.Create, host: body.HostConfig) -> None:
     mode = host.network_mode or ""
     if mode == "container:":
         raise BadRequest("invalid network mode: invalid container format container:<name|id>")
-    if host.uts_mode == "host" and asked.hostname:
+    if host.uts_mode == "host" and payload.hostname:
         raise BadRequest("conflicting options: hostname and the UTS mode")
     if mode == "host" and host.links:
         raise BadRequest(
@@ -142,16 +142,16 @@ def _check_network(asked: body.Create, host: body.HostConfig) -> None:
     if not mode.startswith("container:"):
         return
     for conflict, there in (
-        ("hostname and the network mode", asked.hostname),
+        ("hostname and the network mode", payload.hostname),
         (
             "container type network can't be used with links. This would result in undefined behavior",
             host.links,
         ),
         ("dns and the network mode", host.dns),
         ("custom host-to-IP mapping and the network mode", host.extra_hosts),
-        ("mac-address and the network mode", asked.mac_address),
+        ("mac-address and the network mode", payload.mac_address),
         ("port publishing and the container type network mode", host.port_bindings or host.publish_all_ports),
-        ("port exposing and the container type network mode", asked.exposed_ports),
+        ("port exposing and the container type network mode", payload.exposed_ports),
     ):
         if there:
             raise BadRequest(f"conflicting options: {conflict}")

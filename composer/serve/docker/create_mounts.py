@@ -15,7 +15,7 @@ from engine.vocabulary import PROPAGATIONS
 TYPES = ("bind", "volume", "tmpfs", "image")
 
 
-def mounts(asked: body.Create, host: body.HostConfig) -> tuple[Mount, ...]:
+def mounts(payload: body.Create, host: body.HostConfig) -> tuple[Mount, ...]:
     """All mounts. Each target may occur once; volumes without a source are anonymous. Raises BadRequest."""
     found: dict[str, Mount] = {}
     wanted = [_bind(text) for text in host.binds or ()]
@@ -26,7 +26,7 @@ def mounts(asked: body.Create, host: body.HostConfig) -> tuple[Mount, ...]:
         if target in found:
             raise BadRequest(f"Duplicate mount point: {target}")
         found[target] = mount
-    for target in sorted(asked.volumes or ()):
+    for target in sorted(payload.volumes or ()):
         plain = target.rstrip("/") or "/"
         if not target.startswith("/"):
             raise BadRequest(f"invalid mount path: '{target}' mount path must be absolute")
@@ -90,8 +90,8 @@ def _modes(options: str) -> dict[str, str]:
     return found
 
 
-def _mount(asked: body.Mount) -> Mount:
-    kind, source, target = asked.type or "volume", asked.source or "", asked.target or ""
+def _mount(payload: body.Mount) -> Mount:
+    kind, source, target = payload.type or "volume", payload.source or "", payload.target or ""
 
     def refuse(reason: str) -> BadRequest:
         return BadRequest(f'invalid mount config for type "{kind}": {reason}')
@@ -103,33 +103,33 @@ def _mount(asked: body.Mount) -> Mount:
     if not target.startswith("/"):
         raise refuse(f"invalid mount path: '{target}' mount path must be absolute")
     for name, options, allowed in (
-        ("BindOptions", asked.bind_options, "bind"),
-        ("VolumeOptions", asked.volume_options, "volume"),
-        ("ImageOptions", asked.image_options, "image"),
-        ("TmpfsOptions", asked.tmpfs_options, "tmpfs"),
+        ("BindOptions", payload.bind_options, "bind"),
+        ("VolumeOptions", payload.volume_options, "volume"),
+        ("ImageOptions", payload.image_options, "image"),
+        ("TmpfsOptions", payload.tmpfs_options, "tmpfs"),
     ):
         if options is not None and kind != allowed:
             raise refuse(f"field {name} must not be specified")
-    base = Mount(type=kind, source=source, target=target, read_only=bool(asked.read_only))
+    base = Mount(type=kind, source=source, target=target, read_only=bool(payload.read_only))
     if kind == "bind":
-        return _bind_mount(asked, base, refuse)
+        return _bind_mount(payload, base, refuse)
     if kind == "volume":
-        return _volume_mount(asked, base, refuse)
+        return _volume_mount(payload, base, refuse)
     if kind == "image":
         if not source:
             raise refuse("field Source must not be empty")
         return structs.replace(
-            base, read_only=True, subpath=(asked.image_options and asked.image_options.subpath) or ""
+            base, read_only=True, subpath=(payload.image_options and payload.image_options.subpath) or ""
         )
     if source:
         raise refuse("field Source must not be specified")
-    options = asked.tmpfs_options or body.TmpfsOptions()
+    options = payload.tmpfs_options or body.TmpfsOptions()
     words = tuple("=".join(pair) for pair in options.options or ())
     return structs.replace(base, size=options.size_bytes or 0, mode=options.mode or None, options=words)
 
 
-def _bind_mount(asked: body.Mount, base: Mount, refuse: Callable[[str], BadRequest]) -> Mount:
-    options = asked.bind_options or body.BindOptions()
+def _bind_mount(payload: body.Mount, base: Mount, refuse: Callable[[str], BadRequest]) -> Mount:
+    options = payload.bind_options or body.BindOptions()
     if not base.source:
         raise refuse("field Source must not be empty")
     if not base.source.startswith("/"):
@@ -151,8 +151,8 @@ def _bind_mount(asked: body.Mount, base: Mount, refuse: Callable[[str], BadReque
     )
 
 
-def _volume_mount(asked: body.Mount, base: Mount, refuse: Callable[[str], BadRequest]) -> Mount:
-    options = asked.volume_options or body.VolumeOptions()
+def _volume_mount(payload: body.Mount, base: Mount, refuse: Callable[[str], BadRequest]) -> Mount:
+    options = payload.volume_options or body.VolumeOptions()
     driver = options.driver_config or body.DriverConfig()
     if driver.name not in (None, "", "local"):
         raise refuse(f'plugin "{driver.name}" not found')

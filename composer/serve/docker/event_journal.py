@@ -37,10 +37,10 @@ class Journal:
         self._followers: list[tuple[deque[Event], anyio.Event]] = []
 
     def add(
-        self, kind: str, action: str, actor: str, attributes: Mapping[str, str], moment: float | None = None
+        self, kind: str, action: str, actor: str, attributes: Mapping[str, str], timestamp: float | None = None
     ) -> None:
-        """Add an event of the object `actor` (an id or a name) at `moment` (seconds since the epoch)."""
-        nanoseconds = round((moment or time.time()) * 1e9)
+        """Add an event of the object `actor` (an id or a name) at `timestamp` (seconds since the epoch)."""
+        nanoseconds = round((timestamp or time.time()) * 1e9)
         event: Event = {
             "Type": kind,
             "Action": action,
@@ -58,10 +58,10 @@ class Journal:
             waiting.append(event)
             news.set()
 
-    def container(self, action: str, record: ContainerRecord, moment: float | None = None, **more: str) -> None:
+    def container(self, action: str, record: ContainerRecord, timestamp: float | None = None, **more: str) -> None:
         spec = record.spec
         attributes = {**lookup.labels(record), **more, "image": spec.image_ref or spec.image, "name": spec.name}
-        self.add("container", action, record.id, attributes, moment)
+        self.add("container", action, record.id, attributes, timestamp)
 
     def image(self, action: str, image_id: str, labels: Mapping[str, str] | None = None, *, name: str = "") -> None:
         self.add("image", action, image_id, {**(labels or {}), "name": name or image_id})

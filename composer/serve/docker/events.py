@@ -10,7 +10,7 @@ import msgspec
 
 from composer.serve.docker.streaming import while_connected
 from composer.serve.http.errors import BadRequest
-from composer.view.api_format import moment
+from composer.view.api_format import parse_timestamp
 from composer.view.filters import Filters
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ async def events(server: Server, request: Request, exchange: Exchange) -> None:
     """Send the headers at once, then remembered events since `since`, then new ones, until `until` or the client
     disconnects."""
     filters = Filters.of_json(request.query("filters"), FILTERS, strict=False)
-    since, until = _moment(request, "since"), _moment(request, "until")
+    since, until = _timestamp(request, "since"), _timestamp(request, "until")
     media = "application/jsonl" if "jsonl" in request.headers.get("accept", "") else "application/json"
     follower = server.journal.follow()
     try:
@@ -51,10 +51,10 @@ async def events(server: Server, request: Request, exchange: Exchange) -> None:
         follower.close()
 
 
-def _moment(request: Request, name: str) -> float | None:
+def _timestamp(request: Request, name: str) -> float | None:
     text = request.query(name)
     try:
-        return 0.0 if text == "0" else moment(text)
+        return 0.0 if text == "0" else parse_timestamp(text)
     except ValueError:
         raise BadRequest(f'failed to parse value as time or duration: "{text}"') from None
 

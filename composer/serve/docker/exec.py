@@ -144,10 +144,10 @@ def _check_user(server: Server, record: ContainerRecord, user: str) -> None:
 
 async def start(server: Server, request: Request, exchange: Exchange) -> Reply | None:
     made = _need(server, request)
-    asked, _ = body.shaped(await request.json(OBJECT) or {}, Begin)
+    payload, _ = body.shaped(await request.json(OBJECT) or {}, Begin)
     record = lookup.container(server.engine, made.container_id)
     _running(record)
-    if asked.detach:
+    if payload.detach:
         if made.started:
             raise HTTPError(409, f"exec command {made.id} has already run")
         made.started = True
@@ -159,7 +159,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         return Reply()
     server.journal.container(f"exec_start: {_line(made.spec)}", record, execID=made.id)
     # The client decides now whether it wants frames, whether or not the process has a terminal.
-    tty, escape = bool(asked.tty), Detach(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
+    tty, escape = bool(payload.tty), Detach(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
     raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
     if made.started:
         await raw.send(_as_output(f"exec command {made.id} has already run\r\n", tty=tty))
@@ -172,7 +172,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         await raw.end()
         return None
     try:
-        if size := console_size(asked.console_size or made.wanted.console_size):
+        if size := console_size(payload.console_size or made.wanted.console_size):
             made.spec = structs.replace(made.spec, console_size=size)
         if escape is not None:
             await _terminal(server, made, raw, escape, plain=tty)

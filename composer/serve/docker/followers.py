@@ -14,15 +14,15 @@ class Follower:
 
     def __init__(self, container_id: str) -> None:
         self.container_id = container_id
-        self._news = anyio.Event()
+        self._changed = anyio.Event()
 
     def notify(self) -> None:
-        self._news.set()
+        self._changed.set()
 
     async def changed(self) -> None:
         """Return at the first change since the last call, or since the follower began."""
-        await self._news.wait()
-        self._news = anyio.Event()
+        await self._changed.wait()
+        self._changed = anyio.Event()
 
 
 class Followers:

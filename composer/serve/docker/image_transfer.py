@@ -99,9 +99,9 @@ async def _pull(
         if familiar(text).startswith(f"{shown.partition('@')[0].rpartition(':')[0] or shown}@") or digest:
             await reporter.send({"status": f"Digest: {text.rpartition('@')[2]}"})
             break
-    news = "Image is up to date for" if before and before.id == record.id else "Downloaded newer image for"
+    outcome = "Image is up to date for" if before and before.id == record.id else "Downloaded newer image for"
     full = shown if digest or ":" in shown.rpartition("/")[2] else f"{shown}:latest"
-    await reporter.send({"status": f"Status: {news} {full}"})
+    await reporter.send({"status": f"Status: {outcome} {full}"})
     return True
 
 

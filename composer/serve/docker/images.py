@@ -87,10 +87,10 @@ def _platform_text(text: str) -> str:
     if not text.startswith("{"):
         return text
     try:
-        asked = _decode_platform(text.encode())
+        requested = _decode_platform(text.encode())
     except (ValidationError, DecodeError) as error:
         raise BadRequest(f"invalid platform: {error}") from None
-    return "/".join(part for part in (asked.os, asked.architecture, asked.variant) if part)
+    return "/".join(part for part in (requested.os, requested.architecture, requested.variant) if part)
 
 
 async def tag(server: Server, request: Request, exchange: Exchange) -> Reply:

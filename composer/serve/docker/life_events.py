@@ -24,7 +24,7 @@ KILLED = 128 + signal.SIGKILL
 class LifeEvent(Struct, frozen=True):
     """One event: `kind` is container, network or volume, `actor` "" for the container itself."""
 
-    moment: float
+    timestamp: float
     action: str
     kind: str = "container"
     actor: str = ""
@@ -55,43 +55,43 @@ def exits_and_starts(
 
 
 def start(record: ContainerRecord, shared: SharedObjects) -> Iterator[LifeEvent]:
-    moment = record.state.started_at
+    timestamp = record.state.started_at
     for name, target, read_only in _volumes(record):
         attributes = {
             "container": record.id, "destination": target, "driver": shared.volumes.get(name, "local"),
             "propagation": "", "read/write": "false" if read_only else "true",
         }  # fmt: skip
-        yield LifeEvent(moment, "mount", "volume", name, attributes)
-    yield from _networks(record, shared, moment, "connect")
-    yield LifeEvent(moment, "start")
+        yield LifeEvent(timestamp, "mount", "volume", name, attributes)
+    yield from _networks(record, shared, timestamp, "connect")
+    yield LifeEvent(timestamp, "start")
 
 
 def end(
     record: ContainerRecord, shared: SharedObjects, reported: set[int] | None, own_signal: int
 ) -> Iterator[LifeEvent]:
     state = record.state
-    moment = state.finished_at
+    timestamp = state.finished_at
     if state.oom_killed:
-        yield LifeEvent(moment, "oom")
+        yield LifeEvent(timestamp, "oom")
     stopped = state.stopped_by_user and reported is not None
     if stopped and reported is not None:
         sent = [own_signal, *([signal.SIGKILL] if state.exit_code == KILLED and own_signal != signal.SIGKILL else [])]
         for number in sent:
             if number not in reported:
-                yield LifeEvent(moment, "kill", attributes={"signal": str(int(number))})
-    yield from releases(record, shared, moment)
+                yield LifeEvent(timestamp, "kill", attributes={"signal": str(int(number))})
+    yield from releases(record, shared, timestamp)
     if stopped:
-        yield LifeEvent(moment, "stop")
-    lasted = max(0, round(moment - state.started_at))
-    yield LifeEvent(moment, "die", attributes={"execDuration": str(lasted), "exitCode": str(state.exit_code)})
+        yield LifeEvent(timestamp, "stop")
+    lasted = max(0, round(timestamp - state.started_at))
+    yield LifeEvent(timestamp, "die", attributes={"execDuration": str(lasted), "exitCode": str(state.exit_code)})
 
 
-def releases(record: ContainerRecord, shared: SharedObjects, moment: float) -> Iterator[LifeEvent]:
+def releases(record: ContainerRecord, shared: SharedObjects, timestamp: float) -> Iterator[LifeEvent]:
     """The events of what a container releases when it exits."""
-    yield from _networks(record, shared, moment, "disconnect")
+    yield from _networks(record, shared, timestamp, "disconnect")
     for name, _, _ in _volumes(record):
         attributes = {"container": record.id, "driver": shared.volumes.get(name, "local")}
-        yield LifeEvent(moment, "unmount", "volume", name, attributes)
+        yield LifeEvent(timestamp, "unmount", "volume", name, attributes)
 
 
 def _volumes(record: ContainerRecord) -> list[tuple[str, str, bool]]:
@@ -99,13 +99,13 @@ def _volumes(record: ContainerRecord) -> list[tuple[str, str, bool]]:
     return sorted(found, key=lambda one: one[1])
 
 
-def _networks(record: ContainerRecord, shared: SharedObjects, moment: float, action: str) -> Iterator[LifeEvent]:
+def _networks(record: ContainerRecord, shared: SharedObjects, timestamp: float, action: str) -> Iterator[LifeEvent]:
     names = [one.network for one in record.spec.networks] or [record.spec.network_mode]
     for name in names:
         if name in shared.networks:
             identity, driver = shared.networks[name]
             attributes = {"container": record.id, "name": name, "type": driver}
-            yield LifeEvent(moment, action, "network", identity, attributes)
+            yield LifeEvent(timestamp, action, "network", identity, attributes)
 
 
 def number_of(name: str) -> int:
@@ -117,16 +117,16 @@ def number_of(name: str) -> int:
     return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
 
 
-def deleted(record: ContainerRecord, shared: SharedObjects, moment: float, *, reported: bool) -> Iterator[LifeEvent]:
+def deleted(record: ContainerRecord, shared: SharedObjects, timestamp: float, *, reported: bool) -> Iterator[LifeEvent]:
     """The events before the destroy event of a container that was running when last observed, so that its exit was
     missed."""
     attributes: dict[str, Any] = {
-        "execDuration": str(max(0, round(moment - record.state.started_at))), "exitCode": str(KILLED),
+        "execDuration": str(max(0, round(timestamp - record.state.started_at))), "exitCode": str(KILLED),
     }  # fmt: skip
     if not reported:
-        yield LifeEvent(moment, "kill", attributes={"signal": str(int(signal.SIGKILL))})
-    yield from releases(record, shared, moment)
-    yield LifeEvent(moment, "die", attributes=attributes)
+        yield LifeEvent(timestamp, "kill", attributes={"signal": str(int(signal.SIGKILL))})
+    yield from releases(record, shared, timestamp)
+    yield LifeEvent(timestamp, "die", attributes=attributes)
 
 
 def probes(was: ContainerState, new: ContainerRecord, config: ImageConfig | None) -> Iterator[LifeEvent]:

@@ -48,14 +48,14 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     raw = await request.json(OBJECT)
     if raw is None:
         raise BadRequest("invalid JSON: got EOF while reading request body")
-    asked, unknown = shaped(raw, Create)
+    payload, unknown = shaped(raw, Create)
     name = checked_name(request.query("name")) if request.query("name") else free_name(server.engine)
-    if not (asked.image or asked.cmd or asked.entrypoint):
+    if not (payload.image or payload.cmd or payload.entrypoint):
         raise BadRequest("config cannot be empty in order to create a container")
-    image = _image(server, asked.image or "", request.query("platform"))
-    await anyio.to_thread.run_sync(server.engine.admit, asked.image or "")
-    spec = specification(name, asked, image)
-    host = asked.host_config or HostConfig()
+    image = _image(server, payload.image or "", request.query("platform"))
+    await anyio.to_thread.run_sync(server.engine.admit, payload.image or "")
+    spec = specification(name, payload, image)
+    host = payload.host_config or HostConfig()
     spec = structs.replace(spec, labels=server.access.labels(spec.labels))
     server.access.check_container(spec, server.engine)
     create_check.check_named(server.engine, spec, host)

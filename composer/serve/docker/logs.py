@@ -10,7 +10,7 @@ from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.streams import MULTIPLEXED, MULTIPLEXED_SINCE, RAW, frames
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.view import lookup
-from composer.view.api_format import log_details, moment, nanoseconds
+from composer.view.api_format import log_details, nanoseconds, parse_timestamp
 from composer.view.errors import Refusal
 from engine.errors import Unsupported
 
@@ -57,19 +57,19 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
 
 def _is_over(request: Request) -> bool:
     """Whether the time `until` has passed."""
-    end = _moment(request, "until")
+    end = _timestamp(request, "until")
     return end is not None and end <= datetime.datetime.now().timestamp()
 
 
-def _moment(request: Request, name: str) -> float | None:
+def _timestamp(request: Request, name: str) -> float | None:
     try:
-        return moment(request.query(name))
+        return parse_timestamp(request.query(name))
     except ValueError:
         raise BadRequest(f'invalid value for "{name}": {request.query(name)}') from None
 
 
 def _reader(server: Server, request: Request, record: ContainerRecord) -> LogReader:
-    since, until, tail = _moment(request, "since"), _moment(request, "until"), request.query("tail")
+    since, until, tail = _timestamp(request, "since"), _timestamp(request, "until"), request.query("tail")
     try:
         return server.engine.logs(
             record.group,

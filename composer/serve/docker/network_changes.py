@@ -57,26 +57,26 @@ class Wanted(body.Body):
 
 
 async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
-    asked, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
-    name = asked.name or ""
+    payload, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
+    name = payload.name or ""
     networks.check_free(server.engine, name)
-    if asked.ingress or asked.config_only or (asked.config_from or {}).get("Network"):
+    if payload.ingress or payload.config_only or (payload.config_from or {}).get("Network"):
         raise HTTPError(400, "Ingress and configuration networks need a swarm, which this engine does not support")
-    if asked.scope not in (None, "", "local"):
-        raise HTTPError(400, f'invalid scope "{asked.scope}": networks here are local')
-    ipam = asked.ipam or WantedIPAM()
-    if asked.driver == "overlay":
+    if payload.scope not in (None, "", "local"):
+        raise HTTPError(400, f'invalid scope "{payload.scope}": networks here are local')
+    ipam = payload.ipam or WantedIPAM()
+    if payload.driver == "overlay":
         raise HTTPError(503, NO_MANAGER)
-    networks.check_driver(asked.driver or "bridge")
+    networks.check_driver(payload.driver or "bridge")
     networks.check_subnets(server.engine, [pool.subnet for pool in ipam.config or () if pool.subnet])
     spec = NetworkSpec(
         name=name,
-        driver=asked.driver or "bridge",
-        driver_opts=asked.options or {},
-        internal=bool(asked.internal),
-        attachable=bool(asked.attachable),
-        enable_ipv4=asked.enable_ipv4 is not False,
-        enable_ipv6=bool(asked.enable_ipv6),
+        driver=payload.driver or "bridge",
+        driver_opts=payload.options or {},
+        internal=bool(payload.internal),
+        attachable=bool(payload.attachable),
+        enable_ipv4=payload.enable_ipv4 is not False,
+        enable_ipv6=bool(payload.enable_ipv6),
         ipam_driver="" if ipam.driver in (None, "default") else ipam.driver or "",
         ipam_options=ipam.options,
         pools=tuple(
@@ -88,7 +88,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
             )
             for pool in ipam.config or ()
         ),
-        labels=server.access.labels(asked.labels or {}),
+        labels=server.access.labels(payload.labels or {}),
     )
     server.access.check_network(spec)
     await perform(server, group_of(spec.labels), CreateNetwork(id=0, name=name, cause=CAUSE, network=spec))

@@ -31,7 +31,7 @@ class Joining(body.Body):
 
 async def connect(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Connect a container to a network, at once if it is running."""
-    network, record, asked = await _joining(server, request)
+    network, record, payload = await _joining(server, request)
     name = network.spec.name
     if reason := networks.unjoinable(record, name):
         raise HTTPError(403, reason)
@@ -39,7 +39,7 @@ async def connect(server: Server, request: Request, exchange: Exchange) -> Reply
         raise HTTPError(403, f"endpoint with name {record.spec.name} already exists in network {name}")
     if name in PREDEFINED_NETWORKS:
         server.access.check_networks([name], server.engine)
-    wanted = attachment(name, asked.endpoint_config or body.Endpoint())
+    wanted = attachment(name, payload.endpoint_config or body.Endpoint())
     operation = Connect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, attachment=wanted)
     await perform(server, record.group, operation)
     _record_event(server, "connect", network, record)
@@ -59,13 +59,13 @@ async def disconnect(server: Server, request: Request, exchange: Exchange) -> Re
 
 
 async def _joining(server: Server, request: Request) -> tuple[NetworkRecord, ContainerRecord, Joining]:
-    asked, _ = body.shaped(await request.json(OBJECT) or {}, Joining)
+    payload, _ = body.shaped(await request.json(OBJECT) or {}, Joining)
     if request.arguments["id"] == "bridge":
         server.engine.need_default_network()
     network = networks.need(server.engine, request.arguments["id"])
-    if not asked.container:
+    if not payload.container:
         raise BadRequest("invalid parameter: Container must not be empty")
-    return network, lookup.container(server.engine, asked.container), asked
+    return network, lookup.container(server.engine, payload.container), payload
 
 
 def _record_event(server: Server, action: str, network: NetworkRecord, record: ContainerRecord) -> None:

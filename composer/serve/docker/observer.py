@@ -212,9 +212,9 @@ class Observer:
     def _report(self, record: ContainerRecord, events: Iterable[LifeEvent]) -> None:
         for one in events:
             if one.kind == "container":
-                self._journal.container(one.action, record, one.moment, **one.attributes)
+                self._journal.container(one.action, record, one.timestamp, **one.attributes)
             else:
-                self._journal.add(one.kind, one.action, one.actor, one.attributes, one.moment)
+                self._journal.add(one.kind, one.action, one.actor, one.attributes, one.timestamp)
 
     def _shared_objects(self) -> SharedObjects:
         """Networks that were removed with their last container are still needed for its events."""

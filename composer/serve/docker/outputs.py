@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from composer.serve.change_signal import ChangeSignal
 from composer.serve.docker.streams import PATIENCE
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Outputs:
 
     def __init__(self) -> None:
         self._pumps: dict[str, list[Pump]] = {}
-        self._news = anyio.Event()
+        self._change = ChangeSignal()
 
     async def note(self, container_id: str, pump: Pump) -> None:
         """Register a container's pump until cancelled."""
@@ -31,8 +32,7 @@ class Outputs:
             pumps.remove(pump)
             if not pumps:
                 self._pumps.pop(container_id, None)
-            news, self._news = self._news, anyio.Event()
-            news.set()
+            self._change.notify()
 
     def busy(self, container_id: str) -> bool:
         return container_id in self._pumps
@@ -46,4 +46,4 @@ class Outputs:
             elif time.monotonic() - since > PATIENCE:
                 return
             with anyio.move_on_after(PATIENCE):
-                await self._news.wait()
+                await self._change.wait()

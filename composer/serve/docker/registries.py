@@ -69,25 +69,25 @@ def given(request: Request) -> Credentials | None:
     return _credentials(body.shaped(_header(request, HEADER) or {}, Auth)[0])
 
 
-def _credentials(asked: Auth) -> Credentials | None:
-    if asked.registrytoken:
+def _credentials(payload: Auth) -> Credentials | None:
+    if payload.registrytoken:
         raise BadRequest("registrytoken is not supported: give a user name with a password, or an identitytoken")
-    username, password = asked.username or "", asked.password or ""
-    if asked.auth and not username:
+    username, password = payload.username or "", payload.password or ""
+    if payload.auth and not username:
         try:
-            username, _, password = base64.b64decode(asked.auth).decode().partition(":")
+            username, _, password = base64.b64decode(payload.auth).decode().partition(":")
         except (binascii.Error, ValueError):
             raise BadRequest("invalid auth: it must be user:password in base64") from None
-    found = Credentials(username, password, asked.identitytoken or "")
+    found = Credentials(username, password, payload.identitytoken or "")
     return None if found == Credentials() else found
 
 
 async def auth(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Check credentials at their registry. Storing them is up to the client."""
-    asked, _ = body.shaped(await request.json(OBJECT) or {}, Auth)
-    credentials = _credentials(asked) or Credentials()
+    payload, _ = body.shaped(await request.json(OBJECT) or {}, Auth)
+    credentials = _credentials(payload) or Credentials()
     try:
-        await to_thread.run_sync(lambda: server.open_engine().check_login(asked.serveraddress or "", credentials))
+        await to_thread.run_sync(lambda: server.open_engine().check_login(payload.serveraddress or "", credentials))
     except RegistryError as error:
         if error.status in (401, 403):
             raise HTTPError(401, error.message) from None

@@ -36,27 +36,27 @@ class Wanted(body.Limits):
 
 async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Update a container; null, 0 and "" leave a setting unchanged. Raises BadRequest, HTTPError 404, 409."""
-    asked, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
+    payload, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
     record = lookup.container(server.engine, request.arguments["id"])
-    change = operation(record, asked, server.access.check_limits)
+    change = operation(record, payload, server.access.check_limits)
     await perform(server, record.group, change)
     server.journal.container("update", record)
     return Reply({"Warnings": [f"{field} is not known and was ignored" for field in unknown] or None})
 
 
 def operation(
-    record: ContainerRecord, asked: Wanted, check: Callable[[Resources], None] = lambda limits: None
+    record: ContainerRecord, payload: Wanted, check: Callable[[Resources], None] = lambda limits: None
 ) -> Update:
     """The change of a container; `check` may refuse its limits. Raises BadRequest, HTTPError 409."""
     for name in FIXED:
-        if getattr(asked, name):
+        if getattr(payload, name):
             raise BadRequest(f"{name.replace('_', ' ')} cannot be changed: recreate the container")
-    restart, policy = record.spec.restart, asked.restart_policy
+    restart, policy = record.spec.restart, payload.restart_policy
     if policy is not None and policy.name:
         if record.spec.labels.get(AUTOREMOVE) and policy.name != "no":
             raise _failed(record, "Restart policy cannot be updated because AutoRemove is enabled for the container")
         restart = restart_policy(policy, auto_remove=False)
-    limits = resources(asked if asked.memory else structs.replace(asked, memory=record.spec.resources.memory))
+    limits = resources(payload if payload.memory else structs.replace(payload, memory=record.spec.resources.memory))
     check(limits)
     return Update(
         id=0,
@@ -65,35 +65,35 @@ def operation(
         container_id=record.id,
         resources=_merged(record, limits),
         restart=restart,
-        host_config=_host_config(record, asked),
+        host_config=_host_config(record, payload),
     )
 
 
-def _merged(record: ContainerRecord, asked: Resources) -> Resources:
+def _merged(record: ContainerRecord, payload: Resources) -> Resources:
     """The container's limits with the requested changes. Raises HTTPError 409 if they conflict."""
     old, nothing = record.spec.resources, Resources()
-    if asked.cpus and (old.cpu_quota or old.cpu_period):
+    if payload.cpus and (old.cpu_quota or old.cpu_period):
         which = "CPU Quota" if old.cpu_quota else "CPU Period"
         raise _failed(record, f"Conflicting options: Nano CPUs cannot be updated as {which} has already been set")
-    if old.cpus and (asked.cpu_quota or asked.cpu_period):
-        which = "CPU Quota" if asked.cpu_quota else "CPU Period"
+    if old.cpus and (payload.cpu_quota or payload.cpu_period):
+        which = "CPU Quota" if payload.cpu_quota else "CPU Period"
         raise _failed(record, f"Conflicting options: {which} cannot be updated as NanoCPUs has already been set")
-    if 0 < old.memory_swap < asked.memory and not asked.memory_swap:
+    if 0 < old.memory_swap < payload.memory and not payload.memory_swap:
         raise _failed(
             record,
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         )
     changes = {
-        name: value for name in asked.__struct_fields__ if (value := getattr(asked, name)) != getattr(nothing, name)
+        name: value for name in payload.__struct_fields__ if (value := getattr(payload, name)) != getattr(nothing, name)
     }
     return structs.replace(old, **changes)
 
 
-def _host_config(record: ContainerRecord, asked: Wanted) -> dict[str, object]:
+def _host_config(record: ContainerRecord, payload: Wanted) -> dict[str, object]:
     """The HostConfig for inspect, updated; None if the container was not created through the API."""
     if not record.spec.host_config:
         return {}
-    new = {name: value for name, value in to_builtins(asked).items() if value}
+    new = {name: value for name, value in to_builtins(payload).items() if value}
     return {**record.spec.host_config, **new}
 
 

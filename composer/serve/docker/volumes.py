@@ -48,19 +48,19 @@ class Wanted(body.Body):
 
 async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Create a volume, or return the existing one of this name."""
-    asked, _ = body.shaped(await request.json(OBJECT) or {}, Wanted)
-    name = asked.name or secrets.token_hex(32)
-    if asked.driver not in (None, "", "local", "default"):
+    payload, _ = body.shaped(await request.json(OBJECT) or {}, Wanted)
+    name = payload.name or secrets.token_hex(32)
+    if payload.driver not in (None, "", "local", "default"):
         raise HTTPError(
-            404, f'create {name}: error looking up volume plugin {asked.driver}: plugin "{asked.driver}" not found'
+            404, f'create {name}: error looking up volume plugin {payload.driver}: plugin "{payload.driver}" not found'
         )
     check_name(name)
     if all(volume.spec.name != name for volume in server.engine.volumes()):
         spec = VolumeSpec(
             name=name,
-            driver_opts=asked.driver_opts or {},
-            labels=server.access.labels(asked.labels or {}),
-            anonymous=not asked.name,
+            driver_opts=payload.driver_opts or {},
+            labels=server.access.labels(payload.labels or {}),
+            anonymous=not payload.name,
         )
         server.access.check_volume(spec)
         operation = CreateVolume(id=0, name=name, cause=CAUSE, volume=spec)

@@ -53,13 +53,13 @@ class Exchange:
         )
         self.keep_alive = head.keep_alive
         self._http10 = head.parser.get_http_version() == "1.0"
-        self._begun = self._chunked = self._asked = self.hijacked = False
+        self._begun = self._chunked = self._expect_sent = self.hijacked = False
         self.extra: dict[str, str] = {"Server": server}
         """Headers of every answer."""
 
     async def _body(self) -> AsyncIterator[bytes]:
         if self._waits_for_continue():
-            self._asked = True
+            self._expect_sent = True
             await self._channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self._framing.complete:
             data = await self._channel.more()
@@ -105,7 +105,7 @@ class Exchange:
 
     def _waits_for_continue(self) -> bool:
         expects = self._headers.get("expect", "").lower() == "100-continue"
-        return expects and not self._framing.complete and not self._asked
+        return expects and not self._framing.complete and not self._expect_sent
 
     async def _drain(self) -> None:
         """Read the rest of an unused body, up to a limit, so that the next request can follow."""

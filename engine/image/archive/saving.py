@@ -99,8 +99,8 @@ def _for_platforms(
     there = {str(platform_of(own)): own.id, **others}
     found: dict[str, str] = {}
     for text in platforms:
-        asked = platform.parse(text)
-        match = next((one for one in there if asked.runs(platform.parse(one))), None)
+        requested = platform.parse(text)
+        match = next((one for one in there if requested.runs(platform.parse(one))), None)
         if match is None:
             subject = reference.parse(tags[0]).familiar if tags else own.id
             raise NotFound(

@@ -38,13 +38,13 @@ class Fluentd:
         chunk = base64.b64encode(os.urandom(16)).decode()
         if self._acknowledged:
             options["chunk"] = chunk
-        entries: list[Value] = [[self._time(record.moment), self._record(record)] for record in records]
+        entries: list[Value] = [[self._time(record.timestamp), self._record(record)] for record in records]
         sock.sendall(pack([self._tag, entries, options]))
         if self._acknowledged:
             self._await(sock, chunk)
 
-    def _time(self, moment: int) -> Value:
-        return EventTime(moment) if self._fine else moment // 1_000_000_000
+    def _time(self, timestamp: int) -> Value:
+        return EventTime(timestamp) if self._fine else timestamp // 1_000_000_000
 
     def _record(self, record: Record) -> dict[str, Value]:
         found: dict[str, Value] = {

@@ -51,7 +51,7 @@ class Journald:
     def _entry(self, record: Record) -> bytes:
         text, stream = record.text, record.stream
         entry = self._common + _field(b"PRIORITY", _PRIORITY[stream])
-        entry += _field(b"SYSLOG_TIMESTAMP", rfc3339(record.moment).encode())
+        entry += _field(b"SYSLOG_TIMESTAMP", rfc3339(record.timestamp).encode())
         ends = text.endswith(b"\n")
         if not ends or self._ordinal[stream]:
             self._ordinal[stream] += 1

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LAST_WORDS = 5.0
 """Seconds for sending the rest after the last container has exited."""
 
-NEWS = inotify.IN_MODIFY | inotify.IN_MOVED_TO | inotify.IN_ONLYDIR
+EVENTS = inotify.IN_MODIFY | inotify.IN_MOVED_TO | inotify.IN_ONLYDIR
 
 
 class Shipper:
@@ -55,7 +55,7 @@ class Shipper:
         while True:
             ready = self._ready()
             if self._watch in ready:
-                self._news()
+                self._on_change()
             if self._keeper in ready:
                 data, descriptors, _, _ = socket.recv_fds(self._keeper, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
                 message = json.loads(data) if data else None
@@ -71,7 +71,7 @@ class Shipper:
             waiting.register(fd, select.POLLIN)
         return {files[fd] for fd, _ in waiting.poll()}
 
-    def _news(self) -> None:
+    def _on_change(self) -> None:
         for number, mask, _ in self._watch.read():
             folder = self._folders.get(number, "")
             if folder in self._sources:
@@ -103,7 +103,7 @@ class Shipper:
                 return
         number = -1
         with suppress(EngineError):  # it was removed already: there is nothing to wait for
-            number = self._watch.add(folder, NEWS)
+            number = self._watch.add(folder, EVENTS)
             self._folders[number] = folder
         source = Source(folder, ship, fd, message["number"])
         where = key(ship)

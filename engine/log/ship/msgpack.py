@@ -9,8 +9,8 @@ from typing import TypeAlias
 class EventTime:
     """Fluentd's time with nanoseconds (Forward Protocol Specification v1, ext type 0)."""
 
-    def __init__(self, moment: int) -> None:
-        self.moment = moment
+    def __init__(self, timestamp: int) -> None:
+        self.timestamp = timestamp
 
 
 Value: TypeAlias = "str | bytes | int | bool | list[Value] | dict[str, Value] | EventTime | None"
@@ -35,7 +35,7 @@ def pack(value: Value) -> bytes:
             head = _head(len(value), (0x80, 16), (None, 0xDE, 0xDF))
             return head + b"".join(pack(key) + pack(item) for key, item in value.items())
         case EventTime():
-            seconds, rest = divmod(value.moment, 1_000_000_000)
+            seconds, rest = divmod(value.timestamp, 1_000_000_000)
             return b"\xd7\x00" + struct.pack(">II", seconds & 0xFFFFFFFF, rest)
     raise TypeError(f"{type(value).__name__} cannot be encoded as MessagePack")
 

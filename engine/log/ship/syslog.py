@@ -40,26 +40,26 @@ class Syslog:
     def _message(self, record: Record) -> bytes:
         priority = self._facility * 8 + _SEVERITY[record.stream]
         text = record.text.rstrip(b"\n").replace(b"\0", b"")
-        message = f"<{priority}>{self._head(record.moment)}".encode() + text + b"\n"
+        message = f"<{priority}>{self._head(record.timestamp)}".encode() + text + b"\n"
         return f"{len(message)} ".encode() + message if self._counted else message
 
-    def _head(self, moment: int) -> str:
+    def _head(self, timestamp: int) -> str:
         tag, pid, host = self._tag, self._pid, self._host
         if not self._format:
-            return f"{_stamp(moment)} {tag}[{pid}]: "
+            return f"{_stamp(timestamp)} {tag}[{pid}]: "
         if self._format == "rfc3164":
-            return f"{_stamp(moment)} {host} {tag}[{pid}]: "
-        return f"1 {_rfc3339(moment, micro=self._format == 'rfc5424micro')} {host} {tag} {pid} {tag} - "
+            return f"{_stamp(timestamp)} {host} {tag}[{pid}]: "
+        return f"1 {_rfc3339(timestamp, micro=self._format == 'rfc5424micro')} {host} {tag} {pid} {tag} - "
 
 
-def _stamp(moment: int) -> str:
+def _stamp(timestamp: int) -> str:
     """RFC 3164, 4.1.2: local time, the day padded by a space."""
-    at = time.localtime(moment // 1_000_000_000)
+    at = time.localtime(timestamp // 1_000_000_000)
     return f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:>2} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
 
 
-def _rfc3339(moment: int, *, micro: bool) -> str:
-    whole, rest = divmod(moment, 1_000_000_000)
+def _rfc3339(timestamp: int, *, micro: bool) -> str:
+    whole, rest = divmod(timestamp, 1_000_000_000)
     at = time.localtime(whole)
     minutes = at.tm_gmtoff // 60
     zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}" if minutes else "Z"

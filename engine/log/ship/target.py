@@ -63,7 +63,7 @@ class Target:
     def __init__(self, ship: Ship, done: Callable[[str], None]) -> None:
         self._ship, self._options, self._done = ship, ship["options"], done
         self._sock: socket.socket | None = None
-        self._news = threading.Condition()
+        self._condition = threading.Condition()
         self._fresh = False
         self._sources: dict[Source, Driver] = {}
         self._deadline = float("inf")
@@ -73,22 +73,22 @@ class Target:
         self._thread.start()
 
     def add(self, source: Source) -> None:
-        with self._news:
+        with self._condition:
             self._sources[source] = driver(source.ship)
         self.wake()
 
     def revive(self, source: Source) -> bool:
         """The container runs again; False when its source has been closed."""
-        with self._news:
+        with self._condition:
             source.ended = False
             self._fresh = True
-            self._news.notify()
+            self._condition.notify()
             return source in self._sources
 
     def wake(self) -> None:
-        with self._news:
+        with self._condition:
             self._fresh = True
-            self._news.notify()
+            self._condition.notify()
 
     def finish(self, deadline: float) -> None:
         """Send what is pending and end, at `deadline` (monotonic) at the latest."""
@@ -100,8 +100,8 @@ class Target:
 
     def _run(self) -> None:
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._fresh)
+            with self._condition:
+                self._condition.wait_for(lambda: self._fresh)
                 self._fresh = False
                 sources = list(self._sources.items())
             waiting = dict(sources)
@@ -110,7 +110,7 @@ class Target:
                     records = source.batch()
                     if not records or not self._deliver(source, how, records):
                         del waiting[source]
-            with self._news:
+            with self._condition:
                 for source, _ in sources:
                     if source.ended:
                         del self._sources[source]
@@ -175,9 +175,9 @@ class Target:
         """Wait before the next attempt; False if the end comes first."""
         step = self._options.get("retry-wait") or self._options.get("async-reconnect-interval")
         pause = step or min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
-        with self._news:
+        with self._condition:
             until = time.monotonic() + pause
-            self._news.wait_for(lambda: time.monotonic() >= min(until, self._deadline), pause)
+            self._condition.wait_for(lambda: time.monotonic() >= min(until, self._deadline), pause)
         return time.monotonic() < self._deadline
 
     def _report(self, text: str) -> None:

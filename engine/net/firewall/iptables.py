@@ -89,8 +89,8 @@ def _jumps(table: str, version: int) -> tuple[tuple[str, str], ...]:
 
 def _wanted(table: str, version: int, present: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The jumps; first the one to the administrator's chain, if it exists."""
-    asked = table == "filter" and _declared(present, userchain.NAME)
-    return (*_jumps(table, version), *(((_BEGIN, f"FORWARD -j {userchain.NAME}"),) if asked else ()))
+    requested = table == "filter" and _declared(present, userchain.NAME)
+    return (*_jumps(table, version), *(((_BEGIN, f"FORWARD -j {userchain.NAME}"),) if requested else ()))
 
 
 def tag(roots: Roots) -> str:

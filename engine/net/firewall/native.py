@@ -85,8 +85,8 @@ def _close(kernel: Nfnetlink, roots: Roots) -> None:
 
 
 def _is_closed(kernel: Nfnetlink, name: str, versions: Sequence[int]) -> bool:
-    asked = netlink.text(1, name) + netlink.text(2, "others")
-    rules = [one for one in kernel.objects(netlink.GETRULE, asked) if netlink.name_of(one[2]) == "others"]
+    requested = netlink.text(1, name) + netlink.text(2, "others")
+    rules = [one for one in kernel.objects(netlink.GETRULE, requested) if netlink.name_of(one[2]) == "others"]
     return [foreign.shape(one.get(4, b"")) for one in rules] == list(map(foreign.shape, ruleset.closing(versions)))
 
 

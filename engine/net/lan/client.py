@@ -27,11 +27,11 @@ _AGAIN = 60.0
 
 
 class Client:
-    """`name` is the client's host name, `asked` the required address, "" for any. `moved` is awaited when a server
+    """`name` is the client's host name, `requested` the required address, "" for any. `moved` is awaited when a server
     assigns a different address."""
 
-    def __init__(self, link: str, mac: str, name: str, asked: str = "") -> None:
-        self.link, self.mac, self.name, self.asked = link, mac, name, asked
+    def __init__(self, link: str, mac: str, name: str, requested: str = "") -> None:
+        self.link, self.mac, self.name, self.requested = link, mac, name, requested
         self.lease: Lease | None = None
         self.address = ""
         """The current address, possibly from an earlier supervisor's lease."""
@@ -43,18 +43,18 @@ class Client:
     async def obtain(self) -> Lease:
         """Obtain a lease. Raises OperationFailed when no server answers, InvalidSpec if the address is not the required
         one."""
-        want = self.asked or self.address
-        offer = await self._ask(dhcp.DISCOVER, _PAUSES, asked=want)
+        want = self.requested or self.address
+        offer = await self._ask(dhcp.DISCOVER, _PAUSES, requested=want)
         if offer is None:
             hint = f"Is the link up, and is there a DHCP server on the LAN of {self.link}?"
             raise OperationFailed("get an address by DHCP on", self.link, errno.ETIMEDOUT, hint=hint)
         lease = offer.lease
-        if self.asked and lease.address != self.asked:
+        if self.requested and lease.address != self.requested:
             raise InvalidSpec(
-                f"the DHCP server {lease.server} assigns {lease.address}, not {self.asked}",
+                f"the DHCP server {lease.server} assigns {lease.address}, not {self.requested}",
                 hint=f"Reserve that address for {self.mac} on that server, or remove ipv4_address.",
             )
-        answer = await self._ask(dhcp.REQUEST, _PAUSES, asked=lease.address, server=lease.server)
+        answer = await self._ask(dhcp.REQUEST, _PAUSES, requested=lease.address, server=lease.server)
         if answer is None or answer.kind == dhcp.NAK:
             why = "it did not answer" if answer is None else "it refused"
             raise OperationFailed("get an address by DHCP on", self.link, detail=f"{lease.server}: {why}")

@@ -19,7 +19,18 @@ _ETHERNET = struct.Struct(">6s6sH")
 _IP = struct.Struct(">BBHHHBBH4s4s")
 _UDP = struct.Struct(">HHHH")
 _WITH_BROADCAST = 0x8000
-_MASK, _ROUTER, _HOST_NAME, _ASKED, _TIME, _KIND, _SERVER, _WISHES, _T1, _T2 = 1, 3, 12, 50, 51, 53, 54, 55, 58, 59
+_MASK, _ROUTER, _HOST_NAME, _REQUESTED_ADDRESS, _TIME, _KIND, _SERVER, _WISHES, _T1, _T2 = (
+    1,
+    3,
+    12,
+    50,
+    51,
+    53,
+    54,
+    55,
+    58,
+    59,
+)
 _END = 255
 _NEVER = 0xFFFFFFFF
 _SHORTEST = 10
@@ -47,15 +58,15 @@ class Answer(Struct, frozen=True):
 
 
 def request(
-    kind: int, transaction: int, mac: bytes, *, name: str = "", asked: str = "", server: str = "", bound: str = ""
+    kind: int, transaction: int, mac: bytes, *, name: str = "", requested: str = "", server: str = "", bound: str = ""
 ) -> bytes:
-    """The payload of a client's message. `asked`: the requested address; `bound`: the current address."""
+    """The payload of a client's message. `requested`: the requested address; `bound`: the current address."""
     bits = 0 if bound else _WITH_BROADCAST  # request a broadcast answer, because the client has no address yet
     own = socket.inet_aton(bound) if bound else bytes(4)
     head = _BOOTP.pack(1, 1, 6, 0, transaction, 0, bits, own, bytes(4), bytes(4), bytes(4), mac, b"", b"")
     options = [(_KIND, bytes((kind,)))]
-    if asked:
-        options.append((_ASKED, socket.inet_aton(asked)))
+    if requested:
+        options.append((_REQUESTED_ADDRESS, socket.inet_aton(requested)))
     if server:
         options.append((_SERVER, socket.inet_aton(server)))
     if kind != RELEASE:

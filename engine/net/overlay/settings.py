@@ -121,17 +121,17 @@ def inner(host: preferences.OverlayHost) -> str:
 
 def identifier(spec: NetworkSpec) -> int:
     """The VXLAN network identifier."""
-    if asked := spec.driver_opts.get(VNI):
-        return int(asked)
+    if requested := spec.driver_opts.get(VNI):
+        return int(requested)
     return _IDENTIFIERS[_number(spec) % len(_IDENTIFIERS)]
 
 
 def hosts(spec: NetworkSpec) -> list[str]:
     """IPv4 addresses of all hosts, in the order of their slices of the subnet. Raises InvalidSpec."""
     where = f"network {spec.name}: driver option {PEERS}"
-    asked = spec.driver_opts.get(PEERS, "")
-    found = [part.rpartition("=")[2].strip() for part in asked.split(",") if part.strip()]
-    if not asked:
+    requested = spec.driver_opts.get(PEERS, "")
+    found = [part.rpartition("=")[2].strip() for part in requested.split(",") if part.strip()]
+    if not requested:
         where, found = "networks.toml: overlay.hosts", [one.address for one in preferences.read().overlay.hosts]
     for text in found:
         try:
@@ -180,11 +180,11 @@ def uplink_mtu(address: str) -> int:
 
 def pools(spec: NetworkSpec) -> tuple[Pool, ...]:
     """The subnet of all hosts, with the range of this host. Raises InvalidSpec."""
-    asked = spec.pools[0] if spec.pools else Pool()
+    requested = spec.pools[0] if spec.pools else Pool()
     try:
-        subnet = ipaddress.IPv4Network(asked.subnet or default_subnet(spec), strict=False)
+        subnet = ipaddress.IPv4Network(requested.subnet or default_subnet(spec), strict=False)
     except ValueError as error:
-        raise InvalidSpec(f"network {spec.name}: {asked.subnet!r} is not a valid IPv4 subnet: {error}") from error
+        raise InvalidSpec(f"network {spec.name}: {requested.subnet!r} is not a valid IPv4 subnet: {error}") from error
     count = len(hosts(spec))
     bits = max(_SLICES, 1 << (count - 1).bit_length()).bit_length() - 1
     if subnet.num_addresses >> bits < _SMALLEST:
@@ -195,7 +195,7 @@ def pools(spec: NetworkSpec) -> tuple[Pool, ...]:
     size = subnet.num_addresses >> bits
     first = int(subnet[0]) + place(spec)[1] * size
     own = ipaddress.IPv4Network((first, 32 - (size - 1).bit_length()))
-    return (Pool(subnet=str(subnet), ip_range=str(own), aux_addresses=asked.aux_addresses),)
+    return (Pool(subnet=str(subnet), ip_range=str(own), aux_addresses=requested.aux_addresses),)
 
 
 def default_subnet(spec: NetworkSpec) -> str:
