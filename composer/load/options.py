@@ -139,7 +139,7 @@ class Inputs:
 class Environment(dict[str, str]):
     """The variables for interpolation; it records which of them are read."""
 
-    __slots__ = ("_asked",)
+    __slots__ = ("_used",)
 
     def __init__(self, variables: Mapping[str, str], inputs: Inputs) -> None:
         super().__init__(variables)
