@@ -97,7 +97,7 @@ MAY_IMPORT = {
     "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths", "engine.readable"),
     "engine.keeper.launch": ("engine.background", "engine.kernel", "engine.errors", "engine.paths", "engine.rootless"),
     "engine.rootless": (
-        "engine.atomic", "engine.control", "engine.kernel", "engine.keeper", "engine.errors", "engine.poll",
+        "engine.atomic", "engine.control", "engine.kernel", "engine.keeper", "engine.errors", "engine.paths", "engine.poll",
     ),
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
