@@ -30,19 +30,19 @@ class Detach:
     """Finds `keys` in the input, however it is split; holds back bytes that may be their beginning."""
 
     def __init__(self, keys: bytes) -> None:
-        self._keys, self._held = keys, b""
+        self._keys, self._partial = keys, b""
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
         """The bytes to pass on, and whether the keys were complete."""
         if not self._keys:
             return data, False
-        data = self._held + data
-        self._held = b""
+        data = self._partial + data
+        self._partial = b""
         place = data.find(self._keys)
         if place >= 0:
             return data[:place], True
         for length in range(min(len(self._keys) - 1, len(data)), 0, -1):
             if data.endswith(self._keys[:length]):
-                self._held = data[-length:]
+                self._partial = data[-length:]
                 return data[:-length], False
         return data, False

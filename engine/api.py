@@ -129,16 +129,16 @@ class Engine:
         bridge.need_default(self._store)
 
     def hold_default_network(self) -> int:
-        from engine.net import held
+        from engine.net import bridge_hold
 
-        return held.hold(self.roots)
+        return bridge_hold.hold(self.roots)
 
     def release_default_network(self, hold: int) -> None:
         import asyncio
 
-        from engine.net import held, removal
+        from engine.net import bridge_hold, removal
 
-        held.release(self.roots, hold)
+        bridge_hold.release(self.roots, hold)
         asyncio.run(removal.leave_default(self._store))
 
     def overlay_key(self) -> str:

@@ -75,8 +75,8 @@ def _too_many_open(error: OSError) -> str:
     import resource  # every command loads this file
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    what = f"cannot open {error.filename}" if error.filename else "cannot open another file"
-    return f"{what}: EMFILE: {limit} files are open, which is the limit\n{RAISE_OPEN_FILES}"
+    subject = f"cannot open {error.filename}" if error.filename else "cannot open another file"
+    return f"{subject}: EMFILE: {limit} files are open, which is the limit\n{RAISE_OPEN_FILES}"
 
 
 def _has_working_directory() -> bool:

@@ -164,8 +164,8 @@ class Shared:
         stops = tuple(
             self._stop(record, f"its network {spec.name} is recreated") for record in users if record.state.status.up
         )
-        gone = self._plan.add(RemoveNetwork, spec.name, cause, after=stops)
-        self._create(spec, cause, after=(gone.id,))
+        removed = self._plan.add(RemoveNetwork, spec.name, cause, after=stops)
+        self._create(spec, cause, after=(removed.id,))
 
     def _volume(self, spec: VolumeSpec, *, external: bool) -> None:
         existing = self._snapshot.volumes.get(spec.name)
@@ -199,8 +199,8 @@ class Shared:
             if any(m.type == "volume" and m.source == spec.name for m in record.spec.mounts)
         ]
         cause = f"its {changed} changed"
-        gone = self._plan.add(RemoveVolume, spec.name, cause, after=tuple(removals))
-        self.volumes[spec.name] = self._plan.add(CreateVolume, spec.name, cause, volume=spec, after=(gone.id,)).id
+        removed = self._plan.add(RemoveVolume, spec.name, cause, after=tuple(removals))
+        self.volumes[spec.name] = self._plan.add(CreateVolume, spec.name, cause, volume=spec, after=(removed.id,)).id
 
     def _warn(self, text: str) -> None:
         if text not in self._plan.warnings:

@@ -61,8 +61,8 @@ class Snapshot(Struct, kw_only=True):
 def changes_by_host(look: HostChanges, desired: Desired | None, containers: Iterable[ContainerRecord]) -> Changed:
     """What the host has done to the project's networks, by Engine.host_changes."""
     names = {network.spec.name for network in desired.networks.values()} if desired else set()
-    ends = [end for one in containers if one.state.status.alive for end in one.state.endpoints] if names else []
-    return look(names, ends) if names else ({}, {}, ())
+    endpoints = [end for one in containers if one.state.status.alive for end in one.state.endpoints] if names else []
+    return look(names, endpoints) if names else ({}, {}, ())
 
 
 def take(
@@ -109,7 +109,7 @@ def owners_of(record: ContainerRecord) -> set[str]:
     return {mode.removeprefix("container:") for mode in modes if mode.startswith("container:")}
 
 
-def gone(record: ContainerRecord, snapshot: Snapshot) -> str:
+def missing_peer(record: ContainerRecord, snapshot: Snapshot) -> str:
     """What the container shares with a container of the project that no longer exists; "" if nothing."""
     there = {other.id for other in snapshot.containers}
     for field, words in NAMESPACES.items():

@@ -24,7 +24,7 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
     changed = _configuration(service, record)
     if changed is not None:
         return f"configuration changed{changed}"
-    return _image(service, record, snapshot) or _moved(service, record) or _gone(record, snapshot)
+    return _image(service, record, snapshot) or _moved(service, record) or _missing_object(record, snapshot)
 
 
 def only_networks(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> bool:
@@ -34,7 +34,7 @@ def only_networks(service: DesiredService, record: ContainerRecord, snapshot: Sn
         return False
     if record.spec.network_mode or service.container.network_mode or not service.container.networks:
         return False
-    if _image(service, record, snapshot) or _volumes(service, record) or _gone(record, snapshot):
+    if _image(service, record, snapshot) or _volumes(service, record) or _missing_object(record, snapshot):
         return False
     before = _before(record)
     if not before or not service.summary:
@@ -57,7 +57,7 @@ def _image(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
     return ""
 
 
-def _gone(record: ContainerRecord, snapshot: Snapshot) -> str:
+def _missing_object(record: ContainerRecord, snapshot: Snapshot) -> str:
     """A network or volume of the container that no longer exists."""
     for attachment in record.spec.networks:
         if attachment.network not in snapshot.networks:

@@ -9,7 +9,7 @@ from composer.plan.desired import Dependency, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.labels import service_of
 from composer.plan.networks_and_volumes import SharedProblem
-from composer.plan.observed import Snapshot, gone
+from composer.plan.observed import Snapshot, missing_peer
 from composer.plan.operations import Plan, PreStartHooks, Start
 from composer.plan.options import Options
 from engine.spec.state import ContainerRecord
@@ -44,7 +44,7 @@ class Starts:
 
     def start(self, record: ContainerRecord, cause: str, *, after: Iterable[int], part: str = "") -> None:
         name = service_of(record)
-        if shared := gone(record, self._snapshot):
+        if shared := missing_peer(record, self._snapshot):
             raise SharedProblem(
                 f"cannot start container {record.spec.name}: it shares the {shared} of a container that is gone.\n"
                 f"Recreate it: composer up {name}"

@@ -10,7 +10,7 @@ from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
 from composer.plan.naming import container_name
 from composer.plan.networks_and_volumes import Shared, SharedProblem
-from composer.plan.observed import NAMESPACES, Snapshot, gone, owners_of
+from composer.plan.observed import NAMESPACES, Snapshot, missing_peer, owners_of
 from composer.plan.operations import Create, Plan, PreStartHooks, Rejoin, Start, Stop, Unpause
 from composer.plan.options import Options
 from engine.spec.state import ContainerRecord, Status
@@ -103,8 +103,8 @@ class _Up:
         none."""
         for name in service.linked:
             if name not in self.names and not self.snapshot.service(name):
-                what = _shared_with(service, name)
-                raise SharedProblem(f"cannot share {what} with service {name}: container missing")
+                shared = _shared_with(service, name)
+                raise SharedProblem(f"cannot share {shared} with service {name}: container missing")
 
     def _new(self, service: DesiredService, number: int, gates: tuple[int, ...]) -> None:
         name = container_name(self.desired.project, service, number, self.options.separator)
@@ -226,7 +226,7 @@ class _Up:
         linked = [name for name in service.linked if name in self.replaced]
         if linked:
             return f"it shares namespaces or volumes with {linked[0]}, which is recreated"
-        if joins := gone(record, self.snapshot):
+        if joins := missing_peer(record, self.snapshot):
             return f"it shares the {joins} of a container that is gone"
         return recreation.reason(service, record, self.snapshot)
 

@@ -301,10 +301,10 @@ class Executor:
             raise NotFound("container", operation.name)
         return found
 
-    def find(self, what: str) -> str:
+    def find(self, reference: str) -> str:
         """The id of the container that `service:NAME` or `container:NAME` refers to; the name itself for a container of
         another project."""
-        kind, _, name = what.partition(":")
+        kind, _, name = reference.partition(":")
         if kind == "service":
             numbers = self._numbers.get(name, {})
             if not numbers:
@@ -389,7 +389,7 @@ class Executor:
                 await self._pre_stop(operation, service)
         await self.context.monitor.suppress_restart(container_id, returns=operation.returns)
         await self.context.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
-        self.context.monitor.gone(container_id)
+        self.context.monitor.forget(container_id)
         if operation.suspend:
             # Treat it as ended by a reboot, so that `autostart run` starts it again.
             state = self.context.changes.record(container_id).state
@@ -416,7 +416,7 @@ class Executor:
     async def _kill_for_good(self, container_id: str) -> None:
         await self.context.monitor.suppress_restart(container_id)
         await self.context.changes.stop(container_id, timeout=0, signal="SIGKILL")
-        self.context.monitor.gone(container_id)
+        self.context.monitor.forget(container_id)
 
     async def _await_end(self, operation: AwaitEnd) -> int:
         """The exit code once the condition is true. A container that removes itself may be gone before it can be examined."""
@@ -453,7 +453,7 @@ class Executor:
                 await self._remove_for_good(operation)
         except NotFound:
             pass  # it removed itself (run --rm)
-        self.context.monitor.gone(operation.container_id)
+        self.context.monitor.forget(operation.container_id)
 
     async def _remove_for_good(self, operation: Remove) -> None:
         await self.context.monitor.suppress_restart(operation.container_id)

@@ -110,7 +110,7 @@ class Monitor:
         if self._changes.record(container_id).state.restart_count:
             await self._update(container_id, restart_count=0)
 
-    def gone(self, container_id: str) -> None:
+    def forget(self, container_id: str) -> None:
         """The container was stopped or removed on purpose."""
         self._living.discard(container_id)
         self._backoffs.pop(container_id, None)

@@ -55,7 +55,7 @@ async def _remove(context: OperationContext, container_id: str) -> None:
     with CancelScope(shield=True), contextlib.suppress(NotFound):
         await context.monitor.suppress_restart(container_id)
         await context.changes.remove(container_id, force=True, volumes=True)
-        context.monitor.gone(container_id)
+        context.monitor.forget(container_id)
 
 
 class _Run:

@@ -67,7 +67,7 @@ class Supervisor:
         self._requested = False
         self._changes: Changes
         self._monitor: Monitor
-        self._held: HeldRoot
+        self._held_root: HeldRoot
         self._last: tuple[Connection, End] | None = None
         self._tasks: TaskGroup
         self._scheduler: Scheduler | None = None
@@ -98,7 +98,7 @@ class Supervisor:
             await self._refuse(error)
             await self._changes.close()
             return
-        self._held = HeldRoot(self._roots.state, self._project)
+        self._held_root = HeldRoot(self._roots.state, self._project)
         await self._serve_all(records)
         self._control.close()
         await self._changes.close()
@@ -300,7 +300,7 @@ class Supervisor:
         request = turn.request
         send: Callable[[Event], None] = connection.send if connection is not None else lambda event: None
         try:
-            self._held.check()
+            self._held_root.check()
             if request.job is not None:
                 from composer.run.jobs import actions
 

@@ -165,8 +165,8 @@ class Access:
         if self.project and spec.driver_opts:
             raise self._refused("a volume with driver options")
 
-    def _refused(self, what: str) -> HTTPError:
-        return HTTPError(403, f"{what} is not allowed: this server is restricted to project {self.project}")
+    def _refused(self, action: str) -> HTTPError:
+        return HTTPError(403, f"{action} is not allowed: this server is restricted to project {self.project}")
 
 
 def scoped(engine: Engine, project: str) -> Engine:

@@ -244,8 +244,8 @@ class Builder:
             return lex(read_bytes(path, 16 * MIB, "a Dockerfile").decode(), self.spec.dockerfile)
         except FileNotFoundError as error:
             missing = self.spec.context if not os.path.isdir(self.spec.context) else path
-            what = "build context" if missing == self.spec.context else "Dockerfile"
-            raise BuildFailed(f"the {what} {missing} does not exist") from error
+            subject = "build context" if missing == self.spec.context else "Dockerfile"
+            raise BuildFailed(f"the {subject} {missing} does not exist") from error
         except UnicodeDecodeError as error:
             raise BuildFailed(f"the Dockerfile {path} is not UTF-8 text: {error}") from error
         except OSError as error:

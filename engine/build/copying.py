@@ -187,7 +187,7 @@ class Target:
         parent, name = self._clear(path)
         try:
             make(name, parent)
-            with attributes.held(parent, name, item.status.st_mode) as file:
+            with attributes.path_of_entry(parent, name, item.status.st_mode) as file:
                 self._attributes(file, source, item, mtime=item.status.st_mtime_ns)
         except OSError as error:
             raise OperationFailed.of("copy to", f"/{path}", error) from error

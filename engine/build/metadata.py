@@ -120,13 +120,13 @@ def ports(text: str) -> list[str]:
     return [f"{number}/{protocol}" for number in range(first, last + 1)]
 
 
-def _range(text: str, what: str) -> tuple[int, int]:
+def _range(text: str, subject: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
     if not match:
-        raise ValueError(f"invalid {what}: {text}")
+        raise ValueError(f"invalid {subject}: {text}")
     first, last = int(match[1]), int(match[2] or match[1])
     if not first <= last <= 65535:
-        raise ValueError(f"invalid {what}: {text}")
+        raise ValueError(f"invalid {subject}: {text}")
     return first, last
 
 

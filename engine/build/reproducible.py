@@ -34,7 +34,7 @@ def clamp(folder: int, epoch: int) -> None:
     def one(parent: int, name: str, status: os.stat_result) -> None:
         # Whiteouts of overlayfs have a time that no layer shows, and no attributes to set.
         if status.st_mtime_ns > latest and not (stat.S_ISCHR(status.st_mode) and status.st_rdev == 0):
-            with attributes.held(parent, name, status.st_mode) as file:
+            with attributes.path_of_entry(parent, name, status.st_mode) as file:
                 attributes.set_time(file, latest)
 
     with Descent(folder) as walk:

@@ -37,7 +37,7 @@ def serve(
     stack.callback(listener.close)
     try:
         listener.bind(f"/proc/self/fd/{inside}/ssh")
-        with attributes.held(inside, "ssh", stat.S_IFSOCK) as file:
+        with attributes.path_of_entry(inside, "ssh", stat.S_IFSOCK) as file:
             attributes.apply(file, owner=owner, mode=mode, xattrs={}, mtime=None)
         listener.listen()
     except OSError as error:

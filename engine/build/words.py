@@ -315,8 +315,8 @@ def _trim(value: str, pattern: str, *, suffix: bool, longest: bool) -> str:
     if suffix:
         starts = range(len(value) + 1) if longest else range(len(value), -1, -1)
         return next((value[:start] for start in starts if regex.fullmatch(value, start)), value)
-    ends = range(len(value), -1, -1) if longest else range(len(value) + 1)
-    return next((value[end:] for end in ends if regex.fullmatch(value, 0, end)), value)
+    positions = range(len(value), -1, -1) if longest else range(len(value) + 1)
+    return next((value[end:] for end in positions if regex.fullmatch(value, 0, end)), value)
 
 
 def _regex(pattern: str, star: str) -> str:

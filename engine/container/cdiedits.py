@@ -109,16 +109,16 @@ def _device(node: _Node) -> Device:
 
 
 def _mount(mount: _Mount, where: str) -> Mount:
-    what = f"{where}: the mount at {mount.container_path}"
+    subject = f"{where}: the mount at {mount.container_path}"
     if mount.type in ("", "bind") or {"bind", "rbind"} & {*mount.options}:
-        return _bind(mount, what)
+        return _bind(mount, subject)
     if mount.type == "tmpfs":
         # unlike a service's tmpfs, it has no default restrictions
         return Mount(type="tmpfs", target=mount.container_path, options=("suid", "dev", "exec", *mount.options))
-    raise Unsupported(f"{what} has the type {mount.type!r}", hint="Supported: bind and tmpfs.")
+    raise Unsupported(f"{subject} has the type {mount.type!r}", hint="Supported: bind and tmpfs.")
 
 
-def _bind(mount: _Mount, what: str) -> Mount:
+def _bind(mount: _Mount, subject: str) -> Mount:
     own, below, propagation = [], [], ""
     for option in mount.options:
         if option in PROPAGATIONS:
@@ -128,10 +128,10 @@ def _bind(mount: _Mount, what: str) -> Mount:
         elif option in _EVERYTHING_BELOW:
             below.append(option.removeprefix("r"))
         elif option not in _NOTHING_TO_DO:
-            raise Unsupported(f"{what} has the option {option!r}, which is not supported")
+            raise Unsupported(f"{subject} has the option {option!r}, which is not supported")
     if own and below:
         raise Unsupported(
-            f"{what} has {own[0]!r} for the mount itself and {'r' + below[0]!r} for its submounts; use one of them"
+            f"{subject} has {own[0]!r} for the mount itself and {'r' + below[0]!r} for its submounts; use one of them"
         )
     alone = "bind" in mount.options and "rbind" not in mount.options
     return Mount(

@@ -70,20 +70,20 @@ def alone(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
 
 def _entered(record: ContainerRecord, *, clone: bool) -> int:
     """The root of a running container's mount namespace; with `clone` only its file system, without mounts."""
-    gone = WrongState(f"container {record.spec.name} has just exited")
+    exited = WrongState(f"container {record.spec.name} has just exited")
     try:
         pidfd = calls.pidfd_open(record.state.pid)
     except OperationFailed as error:
-        raise gone from error
+        raise exited from error
     try:
         if calls.start_time(record.state.pid) != record.state.pid_start:
-            raise gone
+            raise exited
         calls.unshare(flags.CLONE_FS)
         try:
             calls.setns(pidfd, flags.CLONE["mount"], subject=f"the mount namespace of {record.spec.name}")
         except OperationFailed as error:
             if calls.start_time(record.state.pid) != record.state.pid_start:
-                raise gone from error
+                raise exited from error
             raise
     finally:
         os.close(pidfd)

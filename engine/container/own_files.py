@@ -17,11 +17,11 @@ from engine.spec.state import ContainerRecord, Endpoint
 _LARGEST = 1 << 20
 
 
-def change_hosts(record: ContainerRecord, new: Sequence[Endpoint], gone: Sequence[Endpoint]) -> None:
-    """Add the lines of `new` and remove those of `gone`."""
+def change_hosts(record: ContainerRecord, new: Sequence[Endpoint], removed: Sequence[Endpoint]) -> None:
+    """Add the lines of `new` and remove those of `removed`."""
     hostname = record.spec.hostname or record.id[:12]
     added = "".join(etc.own_lines(record.spec, hostname, new)).encode()
-    addresses = {address for end in gone for address in (end.ipv4_address, end.ipv6_address) if address}
+    addresses = {address for end in removed for address in (end.ipv4_address, end.ipv6_address) if address}
 
     def change(text: bytes) -> bytes:
         lines = text.splitlines(keepends=True)

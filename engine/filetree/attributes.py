@@ -22,7 +22,7 @@ def is_kept(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def held(parent: int, name: str, kind: int) -> Iterator[str]:
+def path_of_entry(parent: int, name: str, kind: int) -> Iterator[str]:
     """A path to `name` in `parent` itself, which must be of the type `kind` (stat.S_IF…).
 
     Raises OSError with ESTALE if another file has the name by now.
@@ -49,7 +49,7 @@ def xattrs(file: int | str) -> dict[str, bytes]:
 def apply(
     file: int | str, *, owner: tuple[int, int], mode: int | None, xattrs: Mapping[str, bytes], mtime: int | None
 ) -> None:
-    """Set all of them on a descriptor, or on a path from `held`. `mode` is None for a link, `mtime` in nanoseconds.
+    """Set all of them on a descriptor, or on a path from `path_of_entry`. `mode` is None for a link, `mtime` in nanoseconds.
 
     The order matters: chown(2) clears setuid bits and file capabilities. Attributes that the file system or our user
     namespace does not support are skipped. Raises OSError.
@@ -76,5 +76,5 @@ def copy(source: int, target: int) -> None:
 
 
 def set_time(file: int | str, mtime: int) -> None:
-    """Set the times of a descriptor, or of a path from `held`, to `mtime` in nanoseconds. Raises OSError."""
+    """Set the times of a descriptor, or of a path from `path_of_entry`, to `mtime` in nanoseconds. Raises OSError."""
     os.utime(file, ns=(mtime, mtime))

@@ -107,7 +107,7 @@ class _Copy:
             return False  # a socket is useless without its listener; device 0:0 is a whiteout with nothing below it
         else:
             os.mknod(name, stat.S_IFMT(mode) | 0o600, device, dir_fd=target)
-        with attributes.held(source, name, mode) as old, attributes.held(target, name, mode) as new:
+        with attributes.path_of_entry(source, name, mode) as old, attributes.path_of_entry(target, name, mode) as new:
             attributes.apply(
                 new,
                 owner=(status.st_uid, status.st_gid),

@@ -44,15 +44,15 @@ def prune(
     `preview`, nothing is deleted; the result is what would be removed. With `later`, the directories of layers only become
     rubbish."""
     used = containers_using(images.store)
-    gone = [image_id for image_id in image_ids if image_id not in used]
+    removed = [image_id for image_id in image_ids if image_id not in used]
     keys = list(cache_keys)
-    size = holdings(images).freed(set(gone), set(keys))
+    size = holdings(images).freed(set(removed), set(keys))
     if not preview:
         with images.store.transaction(freeing=True) as db:
-            db.executemany("DELETE FROM images WHERE id = ?", [(one,) for one in gone])
+            db.executemany("DELETE FROM images WHERE id = ?", [(one,) for one in removed])
             db.executemany("DELETE FROM build_cache WHERE key = ?", [(key,) for key in keys])
         collect(images, later=later)
-    return Freed(images=tuple(gone), cache=tuple(keys), size=size)
+    return Freed(images=tuple(removed), cache=tuple(keys), size=size)
 
 
 def replaced(images: ImageStore) -> Freed:
@@ -75,14 +75,14 @@ def trim(images: ImageStore, budget: int, *, preview: bool = False) -> Freed:
     """
     have = holdings(images)
     used, young = containers_using(images.store), time.time() - _YOUNG
-    gone: set[str] = set()
+    removed: set[str] = set()
     for record in sorted(images.all(), key=lambda record: record.tagged_at):
-        kept = set().union(*(layers for image_id, layers in have.images.items() if image_id not in gone))
+        kept = set().union(*(layers for image_id, layers in have.images.items() if image_id not in removed))
         if sum(have.sizes.get(layer, 0) for layer in kept) <= budget or record.tagged_at > young:
             break
         if record.id not in used:
-            gone.add(record.id)
-    return prune(images, sorted(gone), preview=preview) if gone else Freed()
+            removed.add(record.id)
+    return prune(images, sorted(removed), preview=preview) if removed else Freed()
 
 
 def collect(images: ImageStore, *, later: bool = False) -> Collected | None:

@@ -253,8 +253,8 @@ class ImageStore:
         if last and users and not force:
             raise Conflict(f"image {name} is in use by {', '.join(users)}", hint="Remove the container first.")
         with self.store.transaction(freeing=True) as db:
-            gone, variant_ids = _untag(db, record, None if last else parsed)
-            lines = [f"Untagged: {references.parse(text).familiar}" for text in gone]
+            removed, variant_ids = _untag(db, record, None if last else parsed)
+            lines = [f"Untagged: {references.parse(text).familiar}" for text in removed]
             if last and not users:
                 db.execute("DELETE FROM images WHERE id = ?", (record.id,))
                 lines.append(f"Deleted: {record.id}")

@@ -18,7 +18,7 @@ def remove(images: ImageStore, name: str, wanted: Sequence[str], *, force: bool 
     there = {str(variants.platform_of(own)): own.id}
     if not reference.is_id(name):
         there |= images.variants(name)
-    gone: dict[str, str] = {}
+    removed: dict[str, str] = {}
     for text in wanted:
         requested = platforms.parse(text)
         found = next((one for one in there if requested.runs(platforms.parse(one))), None)
@@ -26,17 +26,17 @@ def remove(images: ImageStore, name: str, wanted: Sequence[str], *, force: bool 
             raise NotFound(
                 "image", f"{name} for platform {requested}", hint=f"The local image is for {', '.join(sorted(there))}."
             )
-        gone[found] = there[found]
-    if len(gone) == len(there):
+        removed[found] = there[found]
+    if len(removed) == len(there):
         return images.remove(name, force=force)
     in_use = containers_using(images.store)
-    for image_id in gone.values():
+    for image_id in removed.values():
         if image_id in in_use and not force:
             raise Conflict(
                 f"image {image_id} is in use by {', '.join(in_use[image_id])}", hint="Remove the container first."
             )
-    rest = {text: image_id for text, image_id in there.items() if text not in gone}
-    if own.id in gone.values():
+    rest = {text: image_id for text, image_id in there.items() if text not in removed}
+    if own.id in removed.values():
         heir = rest.pop(next(iter(sorted(rest))))
         images.tag(heir, name)
     else:
@@ -44,7 +44,7 @@ def remove(images: ImageStore, name: str, wanted: Sequence[str], *, force: bool 
     images.set_variants(name, rest)
     lines = []
     with images.store.transaction(freeing=True) as db:
-        for image_id in gone.values():
+        for image_id in removed.values():
             if variants.is_nameless(db, image_id) and image_id not in in_use:
                 db.execute("DELETE FROM images WHERE id = ?", (image_id,))
                 lines.append(f"Deleted: {image_id}")

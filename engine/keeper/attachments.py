@@ -59,7 +59,7 @@ class Attachments:
 
     def _ready(self, streams: Streams, listener: Listener) -> None:
         listener.flush()
-        if listener.gone:
+        if listener.closed:
             self._part(streams, listener)
         elif listener.reads:
             self._read(streams, listener)

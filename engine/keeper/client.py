@@ -49,11 +49,11 @@ class KeeperClient:
         number, reply = self._send("exec", (), {"tty": False, **fields})
         self._execs[number] = ended
         try:
-            _, (pidfd, *ends) = await _answer(reply)
+            _, (pidfd, *streams) = await _answer(reply)
         except EngineError:
             self._execs.pop(number, None)
             raise
-        return pidfd, ends, ended
+        return pidfd, streams, ended
 
     async def exits(self) -> AsyncIterator[Message]:
         """Exits of containers; the iteration stops when the keeper is gone."""

@@ -80,18 +80,18 @@ class Container:
     def make(self, *, scripted: bool = True) -> None:
         """Create the process in its new namespaces, by a script if possible. Raises OSError or EngineError; then only
         our pipes are left."""
-        ends = self.streams.open()
+        child_fds = self.streams.open()
         self._log_mark = early_exit.mark()
         try:
-            found = first_process.begin(self.bundle, ends) if scripted else None
+            found = first_process.begin(self.bundle, child_fds) if scripted else None
             self._scripted = found is not None
             if found is None:
-                self.pid, self.pidfd, self.child = first_process.fork(self.bundle, ends)
+                self.pid, self.pidfd, self.child = first_process.fork(self.bundle, child_fds)
             else:
                 self._start, self.child = found
                 self.pid, self.pidfd = self._start.pid, self._start.pidfd
         finally:
-            for fd in ends.values():
+            for fd in child_fds.values():
                 os.close(fd)
         self.pid_start = calls.start_time(self.pid)
         self.child.sock.setblocking(False)

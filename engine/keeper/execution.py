@@ -87,10 +87,10 @@ def fork(
     if not isinstance(message["process"], dict) or (streams and message["tty"]) or not _are_streams(streams):
         raise EngineError("exec needs a process, and the numbers of its streams")
     ours, theirs = setup.channel_pair()
-    ends, others = _pipes(streams)
+    child_fds, others = _pipes(streams)
 
     def child(report: Callable[[int], None]) -> None:
-        setup.join_and_run(container.bundle, message, container.pidfd, theirs, report, ends)
+        setup.join_and_run(container.bundle, message, container.pidfd, theirs, report, child_fds)
 
     try:
         pid, pidfd = forking.spawn_via_helper(child, ours, theirs)
@@ -100,7 +100,7 @@ def fork(
         ours.close()
         raise
     finally:
-        for fd in set(ends.values()):
+        for fd in set(child_fds.values()):
             os.close(fd)
         theirs.close()
     ours.sock.setblocking(False)
@@ -118,16 +118,16 @@ def _are_streams(streams: Any) -> bool:
 
 def _pipes(streams: list[list[int]]) -> tuple[dict[int, int], list[int]]:
     """Stream number → the process's end, and our end of each pipe."""
-    ends: dict[int, int] = {}
+    child_fds: dict[int, int] = {}
     others = []
     try:
         for numbers in streams:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             theirs, other = (reading, writing) if numbers == [0] else (writing, reading)
-            ends |= dict.fromkeys(numbers, theirs)
+            child_fds |= dict.fromkeys(numbers, theirs)
             others.append(other)
     except OSError:
-        for fd in {*ends.values(), *others}:
+        for fd in {*child_fds.values(), *others}:
             os.close(fd)
         raise
-    return ends, others
+    return child_fds, others

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
 
 
-def begin(bundle: Bundle, ends: dict[str, int]) -> tuple[Start, Channel] | None:
+def begin(bundle: Bundle, child_fds: dict[str, int]) -> tuple[Start, Channel] | None:
     """Create it by a script: returns the start, and the channel on which the process reports. None if only a fork can
     do it, or reports errors better. The fork gets a new channel, because the script's process may already have reported
     something."""
     ours, theirs = setup.channel_pair()
     try:
-        return Start(bundle, theirs, ends), ours
+        return Start(bundle, theirs, child_fds), ours
     except Exception:
         ours.close()
         return None
@@ -31,20 +31,20 @@ def begin(bundle: Bundle, ends: dict[str, int]) -> tuple[Start, Channel] | None:
         theirs.close()
 
 
-def fork(bundle: Bundle, ends: dict[str, int]) -> tuple[int, int, Channel]:
-    """Create it by a fork: returns pid, pidfd and the channel on which the process reports. `ends` are its standard
+def fork(bundle: Bundle, child_fds: dict[str, int]) -> tuple[int, int, Channel]:
+    """Create it by a fork: returns pid, pidfd and the channel on which the process reports. `child_fds` are its standard
     streams by name; missing ones are /dev/null. Raises OSError or EngineError; then there is no process."""
     ours, theirs = setup.channel_pair()
     try:
         if bundle["namespaces"].get("user", "host") != "host":
-            pid, pidfd = _enter(bundle, ours, theirs, ends)
+            pid, pidfd = _enter(bundle, ours, theirs, child_fds)
         else:
             pid, pidfd = _clone(bundle["namespaces"])
             if pid == 0:
                 with setup.no_return():
                     ours.close()
-                    _use(ends)
-                    setup.run(bundle, theirs, pipes.numbers(ends))
+                    _use(child_fds)
+                    setup.run(bundle, theirs, pipes.numbers(child_fds))
     except BaseException:
         ours.close()
         raise
@@ -75,18 +75,18 @@ def _clone(kinds: dict[str, str]) -> tuple[int, int]:
         os.close(theirs)
 
 
-def _enter(bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
+def _enter(bundle: Bundle, ours: Channel, theirs: Channel, child_fds: dict[str, int]) -> tuple[int, int]:
     """Fork a process that enters the user namespace and leaves us the container's as our child."""
 
     def child(report: Callable[[int], None]) -> None:
-        _use(ends)
-        setup.enter(bundle, theirs, report, pipes.numbers(ends))
+        _use(child_fds)
+        setup.enter(bundle, theirs, report, pipes.numbers(child_fds))
 
     return forking.spawn_via_helper(child, ours, theirs)
 
 
-def _use(ends: dict[str, int]) -> None:
+def _use(child_fds: dict[str, int]) -> None:
     """Set the child's standard streams."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number, name in enumerate(pipes.NAMES):
-        os.dup2(ends.get(name, null), number)
+        os.dup2(child_fds.get(name, null), number)

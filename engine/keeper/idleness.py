@@ -26,11 +26,11 @@ class Idleness:
         """`launcher` is a socket that is open as long as the process that started us may still connect, however slow it is."""
         os.set_inheritable(launcher, False)
         self._launcher = launcher
-        self._loop.register(launcher, selectors.EVENT_READ, self._gone)
+        self._loop.register(launcher, selectors.EVENT_READ, self._on_launcher_exit)
         with contextlib.suppress(ConnectionError):
             os.write(launcher, b"1")
 
-    def _gone(self, launcher: int) -> None:
+    def _on_launcher_exit(self, launcher: int) -> None:
         self._loop.unregister(launcher)  # it never sends anything: readable means closed
         os.close(launcher)
         self._launcher = -1

@@ -16,7 +16,7 @@ class Listener:
     def __init__(self, sock: socket.socket, *, framed: bool, waits: Callable[[Listener, bool], None]) -> None:
         self.sock, self._framed, self._waits = sock, framed, waits
         self._waiting = bytearray()
-        self.gone = self.reads = False
+        self.closed = self.reads = False
         sock.setblocking(False)
 
     def fileno(self) -> int:
@@ -38,7 +38,7 @@ class Listener:
             self._waiting += data
             return
         sent = self._send(data)
-        if sent < len(data) and not self.gone:
+        if sent < len(data) and not self.closed:
             self._waiting += data[sent:]
             self._waits(self, True)
 
@@ -50,7 +50,7 @@ class Listener:
                 self._waits(self, False)
 
     def close(self) -> None:
-        self.gone = True
+        self.closed = True
         self._waiting.clear()
         self.sock.close()
 
@@ -60,6 +60,6 @@ class Listener:
         except BlockingIOError:
             return 0
         except OSError:
-            self.gone = True
+            self.closed = True
             self._waiting.clear()
             return 0

@@ -48,9 +48,9 @@ def theirs(name: str, ours: int, *, once: bool) -> int:
     return end
 
 
-def numbers(ends: Mapping[str, int]) -> list[int]:
+def numbers(child_fds: Mapping[str, int]) -> list[int]:
     """Which standard streams of the process these are, by their names."""
-    return [number for number, name in enumerate(NAMES) if name in ends]
+    return [number for number, name in enumerate(NAMES) if name in child_fds]
 
 
 def find(folder: str, pids: Iterable[int]) -> dict[str, int]:

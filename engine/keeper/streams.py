@@ -122,7 +122,7 @@ class Streams:
     def _distribute(self, stream: str, data: bytes) -> None:
         for listener in list(self.listeners):
             listener.enqueue(stream, data)
-            if listener.gone:
+            if listener.closed:
                 self.detach(listener)
             elif listener.full:
                 for fd in self._streams:

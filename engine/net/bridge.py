@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from engine import digest
 from engine.errors import Conflict, EngineError, InvalidSpec
-from engine.net import held, ipam, options, preferences
+from engine.net import bridge_hold, ipam, options, preferences
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.published_ports import Port
 from engine.net.fixed_names import BRIDGE_PREFIX, HARDWARE_PREFIX
@@ -96,7 +96,7 @@ async def create_all(store: Store, specs: Sequence[NetworkSpec]) -> list[Network
 def _predefined(store: Store, spec: NetworkSpec) -> NetworkRecord | EngineError:
     """The network `bridge`, which a user can create only while it is held; other predefined networks cannot be
     created."""
-    if spec == NetworkSpec(name=DEFAULT) and held.is_held(store.roots):
+    if spec == NetworkSpec(name=DEFAULT) and bridge_hold.is_held(store.roots):
         need_default(store)
         if (record := get(store, DEFAULT)) is not None:
             return record
@@ -276,7 +276,7 @@ def _record(db: sqlite3.Connection, spec: NetworkSpec, subnets: ipam.Subnets, mt
         created_at=time.time(),
     )
     if spec.driver == OVERLAY:
-        underlay, peers = overlay.ends(spec)
+        underlay, peers = overlay.tunnel_addresses(spec)
         record = replace(record, underlay=underlay, peers=peers)
     text = msgspec.json.encode(record).decode()
     db.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (spec.name, identifier, bridge, text))

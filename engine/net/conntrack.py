@@ -84,11 +84,11 @@ class _Conntrack(Netlink):
                 found += self._filtered(family, _REPLY, nested(2, number), _PROTOCOL | _SOURCE_PORT)
         return found
 
-    def _filtered(self, family: int, direction: int, what: bytes, compared: int) -> list[bytes]:
+    def _filtered(self, family: int, direction: int, part: bytes, compared: int) -> list[bytes]:
         bits = [(1, 0), (2, 0)]
         bits[direction - 1] = (direction, compared)
         chosen = b"".join(attribute(kind, struct.pack("=I", value)) for kind, value in bits)
-        head = struct.pack("=BBH", family, 0, 0) + nested(direction, what) + nested(_FILTER, chosen)
+        head = struct.pack("=BBH", family, 0, 0) + nested(direction, part) + nested(_FILTER, chosen)
         return self.dump("list", "connections", _GET, head)[0]
 
     def delete(self, entries: Iterable[bytes]) -> None:

@@ -205,8 +205,8 @@ def _ranges(name: str, version: int, size: int) -> Iterator[tuple[int, int, int]
         for pool in requested:
             base = ipaddress.ip_network(pool.base)
             yield int(base[0]), int(base[-1]), size or pool.size
-        for ends in () if requested else _POOLS[4]:
-            first, last = (int(ipaddress.IPv4Address(one)) for one in ends)
+        for first_and_last in () if requested else _POOLS[4]:
+            first, last = (int(ipaddress.IPv4Address(one)) for one in first_and_last)
             yield first, last, size or _SIZE
         return
     step = 1 << 128 - (size or 64)
@@ -232,7 +232,7 @@ def lease(
     PoolExhausted.
     """
     name = network.spec.name
-    held = dict(db.execute("SELECT address, owner FROM addresses WHERE network = ?", (name,)).fetchall())
+    leases = dict(db.execute("SELECT address, owner FROM addresses WHERE network = ?", (name,)).fetchall())
     requested = {version: _address(text, name) for version, text in ((4, v4), (6, v6)) if text}
     found: Lease = {}
     for pool in network.pools:
@@ -241,9 +241,9 @@ def lease(
             continue
         wish = requested.get(subnet.version)
         if wish is None:
-            address = _lowest(subnet, pool, held, owner, name, avoid)
+            address = _lowest(subnet, pool, leases, owner, name, avoid)
         elif wish in subnet and not (network.spec.driver == OVERLAY and wish not in subnet_of(pool.ip_range)):
-            address = _requested_address(db, wish, subnet, pool, held, owner, name)
+            address = _requested_address(db, wish, subnet, pool, leases, owner, name)
         else:
             continue
         db.execute("INSERT OR IGNORE INTO addresses VALUES (?, ?, ?)", (name, address, owner))
@@ -285,26 +285,26 @@ def _in_use(db: sqlite3.Connection, network: str, address: str, owner: str) -> C
 
 
 def _requested_address(
-    db: sqlite3.Connection, wish: Address, subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str
+    db: sqlite3.Connection, wish: Address, subnet: Network, pool: Pool, leases: Mapping[str, str], owner: str, name: str
 ) -> str:
     address = str(wish)
     if address in _reserved(subnet, pool):
         raise Conflict(
             f"network {name}: address {address} is reserved or belongs to the gateway or an auxiliary address"
         )
-    if held.get(address, owner) != owner:
-        raise _in_use(db, name, address, held[address])
+    if leases.get(address, owner) != owner:
+        raise _in_use(db, name, address, leases[address])
     return address
 
 
 def _lowest(
-    subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str, avoid: Iterable[str] = ()
+    subnet: Network, pool: Pool, leases: Mapping[str, str], owner: str, name: str, avoid: Iterable[str] = ()
 ) -> str:
-    for address, holder in held.items():
+    for address, holder in leases.items():
         if holder == owner and ipaddress.ip_address(address) in subnet:
             return address
     within = subnet_of(pool.ip_range) if pool.ip_range else subnet
-    taken = {*_reserved(subnet, pool), *avoid, *held}
+    taken = {*_reserved(subnet, pool), *avoid, *leases}
     numbers = range(int(within[0]), int(within[-1]) + 1)
     if within.version == 4:
         candidates = map(socket.inet_ntoa, map(_QUAD.pack, numbers))  # in C: there may be hundreds in use

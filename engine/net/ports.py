@@ -108,11 +108,11 @@ def reserve(store: Store, container_id: str, wanted: Iterable[PortBinding], *, b
         for port in wanted:
             _reserve_one(store, container_id, port, reservation)
         reservation.seal()
-        bound = [one for one in reservation.bindings if one.host_port]
-        held = {(one.host_ip or "0.0.0.0", int(one.host_port), one.protocol) for one in bound}
-        if held:
+        bindings = [one for one in reservation.bindings if one.host_port]
+        bound = {(one.host_ip or "0.0.0.0", int(one.host_port), one.protocol) for one in bindings}
+        if bound:
             with store.transaction() as db:
-                rows = [(*port, container_id) for port in sorted(held)]
+                rows = [(*port, container_id) for port in sorted(bound)]
                 db.executemany("INSERT OR REPLACE INTO ports VALUES (?, ?, ?, ?)", rows)
     except BaseException:
         reservation.close()

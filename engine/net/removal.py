@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from engine.errors import Conflict
-from engine.net import bridge, held
+from engine.net import bridge, bridge_hold
 from engine.net.firewall import backend
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
@@ -69,11 +69,11 @@ async def remove(store: Store, name: str) -> None:
 async def leave_default(store: Store) -> None:
     """Remove the network `bridge` when its last container has left, unless it is held."""
     record = bridge.get(store, bridge.DEFAULT)
-    if record is None or bridge.in_use_by(store, bridge.DEFAULT) or held.is_held(store.roots):
+    if record is None or bridge.in_use_by(store, bridge.DEFAULT) or bridge_hold.is_held(store.roots):
         return
     with store.transaction(freeing=True) as db:
-        gone = "DELETE FROM networks WHERE id = ? AND NOT EXISTS (SELECT 1 FROM addresses WHERE network = ?)"
-        if not db.execute(gone, (record.id, bridge.DEFAULT)).rowcount:
+        removed = "DELETE FROM networks WHERE id = ? AND NOT EXISTS (SELECT 1 FROM addresses WHERE network = ?)"
+        if not db.execute(removed, (record.id, bridge.DEFAULT)).rowcount:
             return
     await _remove(store, [record])
 
@@ -111,8 +111,8 @@ async def _remove(store: Store, records: Sequence[NetworkRecord]) -> None:
 
 def _forget(store: Store, records: Sequence[NetworkRecord]) -> None:
     """Remove links and rows."""
-    gone = {record.id for record in records}
-    left = [one for one in bridge.every(store) if one.id not in gone]
+    removed = {record.id for record in records}
+    left = [one for one in bridge.every(store) if one.id not in removed]
     for record in records:
         mark = bridge.mark(store.roots, record)
         if lan.is_lan(record):
@@ -121,7 +121,7 @@ def _forget(store: Store, records: Sequence[NetworkRecord]) -> None:
             bridge.tunnels().remove(record, mark, left)
     _remove_bridges([record for record in records if not lan.is_lan(record)])
     with store.transaction(freeing=True) as db:
-        db.executemany("DELETE FROM networks WHERE id = ?", [(identifier,) for identifier in gone])
+        db.executemany("DELETE FROM networks WHERE id = ?", [(identifier,) for identifier in removed])
 
 
 def _remove_bridges(records: Sequence[NetworkRecord]) -> None:
@@ -148,8 +148,8 @@ def _take_addresses(kernel: Rtnetlink, record: NetworkRecord) -> None:
         index = socket.if_nametoindex(record.bridge)
     except OSError:
         return
-    gone = [
+    removed = [
         messages.delete_address(index, pool.gateway, ipaddress.ip_network(pool.subnet).prefixlen)
         for pool in record.pools
     ]
-    kernel.do("remove our address from", record.bridge, gone, accept=(errno.EADDRNOTAVAIL, errno.ENODEV))
+    kernel.do("remove our address from", record.bridge, removed, accept=(errno.EADDRNOTAVAIL, errno.ENODEV))

@@ -171,8 +171,8 @@ class Wiring:
             await self._withdraw(container_id, rules)
         self._hide(self._shown.pop(container_id, ()))
         self._let_go(container_id)
-        held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
-        self._schedule_forget({row[0] for row in held})
+        rows = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
+        self._schedule_forget({row[0] for row in rows})
         self.release(container_id)
         await removal.leave_default(self.store)
 
@@ -180,11 +180,11 @@ class Wiring:
         """Remove rules, batched with those of containers that stop meanwhile."""
         self._withdrawn += [(container_id, port) for port in rules]
         async with self._withdrawing:
-            gone, self._withdrawn = self._withdrawn, []
-            if gone:
-                await backend.withdraw(self.store.roots, gone)
+            removed, self._withdrawn = self._withdrawn, []
+            if removed:
+                await backend.withdraw(self.store.roots, removed)
                 if self._enforcement is not None:
-                    self._enforcement.disallow(gone)
+                    self._enforcement.disallow(removed)
 
     def _schedule_forget(self, addresses: set[str]) -> None:
         """Forget connections, batched with those of containers that stop soon after, because the kernel searches all
@@ -240,13 +240,13 @@ class Wiring:
     ) -> list[Endpoint]:
         """Disconnect a running container from a network (docker network disconnect). Returns its remaining endpoints.
         `set_default_route` then updates its default route and published ports."""
-        gone = [one for one in endpoints if one.network == network]
+        removed = [one for one in endpoints if one.network == network]
         left = [one for one in endpoints if one.network != network]
-        veth.unplug(pid, gone)
-        self._hide(gone)
+        veth.unplug(pid, removed)
+        self._hide(removed)
         ipam.release(self.store, container_id, network)
         self._let_go(container_id, network)
-        self._schedule_forget({one for end in gone for one in _addresses(end)})
+        self._schedule_forget({one for end in removed for one in _addresses(end)})
         if network == bridge.DEFAULT:
             await removal.leave_default(self.store)
         return left
@@ -291,10 +291,10 @@ class Wiring:
 
     async def resume(self, container_id: str, bindings: Sequence[PortBinding], endpoints: Sequence[Endpoint]) -> None:
         """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""
-        held = [one if one.host_port else replace(one, host_port=ports.DIRECT) for one in bindings]
+        resolved = [one if one.host_port else replace(one, host_port=ports.DIRECT) for one in bindings]
         for attempt in range(_ATTEMPTS):
             try:
-                self._hold(container_id, held)
+                self._hold(container_id, resolved)
                 break
             except EngineError:
                 # The last supervisor's relay may still be ending. If another process took the port, the packet rules still
@@ -469,8 +469,8 @@ class Wiring:
 
     def _take_over(self, jobs: Sequence[_Job]) -> None:
         """Make the kernel forget connections of the addresses' earlier owners, and of formerly unused ports."""
-        ends = [plan.endpoint for job in jobs for plan in job.plans]
-        if self._left.intersection(one for end in ends for one in _addresses(end)):
+        endpoints = [plan.endpoint for job in jobs for plan in job.plans]
+        if self._left.intersection(one for end in endpoints for one in _addresses(end)):
             self._forget()
         ports = {(port.protocol, port.host_port) for job in jobs for port in job.rules if port.protocol == "udp"}
         if ports:

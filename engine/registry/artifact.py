@@ -46,8 +46,8 @@ def read(
         kind.type,
         kind.config,
     ):
-        what = "an index" if isinstance(found, manifest.Index) else found.artifact_type or found.config.media_type
-        raise ImageError(f"{name} is not an artifact of type {kind.type}, but {what}")
+        found_type = "an index" if isinstance(found, manifest.Index) else found.artifact_type or found.config.media_type
+        raise ImageError(f"{name} is not an artifact of type {kind.type}, but {found_type}")
     if max((layer.size for layer in found.layers), default=0) > FILE_LIMIT:
         raise ImageError(f"{name}: a file is larger than {FILE_LIMIT >> 20} MiB")
     if sum(layer.size for layer in found.layers) > WHOLE_LIMIT:

@@ -150,11 +150,11 @@ class Transport:
             raise RegistryError(f"{self.registry} refers to {_shown(target)[:200]!r}, which is not a URL") from error
         return found
 
-    def check_scheme(self, url: str, what: str) -> None:
+    def check_scheme(self, url: str, subject: str) -> None:
         """Refuse a redirect from https to http. Raises RegistryError."""
         scheme = urllib.parse.urlsplit(url).scheme
         if scheme != "https" and not (scheme == "http" and self.trusting):
-            raise RegistryError(f"{self.registry} {what} {_shown(url)}, which is not https: refused")
+            raise RegistryError(f"{self.registry} {subject} {_shown(url)}, which is not https: refused")
 
     def _speaks_tls(self) -> bool:
         try:

@@ -101,10 +101,10 @@ class Host:
             except EngineError:
                 continue  # it has just exited
             self.process_inside = pidfd
-            self.loop.register(pidfd, selectors.EVENT_READ, self._gone)
+            self.loop.register(pidfd, selectors.EVENT_READ, self._on_exit)
             return
 
-    def _gone(self, pidfd: int) -> None:
+    def _on_exit(self, pidfd: int) -> None:
         self.loop.unregister(pidfd)
         os.close(pidfd)
         self.process_inside = -1

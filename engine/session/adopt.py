@@ -182,10 +182,10 @@ async def _readopt(group: Group, keeper: KeeperClient, record: ContainerRecord) 
     """The process lives, its keeper does not: the new keeper takes it over by pidfd."""
     path = f"{group.run_folder(record.id)}/{BUNDLE_FILE}"
     try:
-        held = group.retained.get(record.id)
+        retained = group.retained.get(record.id)
         await keeper.ask(
             "adopt",
-            held.for_adoption if held else (),
+            retained.for_adoption if retained else (),
             id=record.id,
             bundle=path,
             pid=record.state.pid,

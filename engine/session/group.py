@@ -217,8 +217,8 @@ class Group:
         self.retained[record.id] = RetainedFds(record.state.pid, streams)
 
     def release(self, container_id: str) -> None:
-        if held := self.retained.pop(container_id, None):
-            held.close()
+        if retained := self.retained.pop(container_id, None):
+            retained.close()
 
     def close(self) -> None:
         for container_id in list(self.retained):

@@ -103,13 +103,13 @@ class _Change:
         self.wanted = {_known(group, one.network): one for one in record.spec.networks}
         self.found = list(state.endpoints)
         rejoined = state.rejoining or ()
-        self.gone = [one for one in self.found if one.network not in self.wanted or one.network in rejoined]
-        kept = {end.network for end in self.found if end not in self.gone}
+        self.removed = [one for one in self.found if one.network not in self.wanted or one.network in rejoined]
+        kept = {end.network for end in self.found if end not in self.removed}
         self.new = [one for name, one in self.wanted.items() if name not in kept]
-        self.is_due = state.status.alive and bool(self.new or self.gone or state.rejoining is not None)
+        self.is_due = state.status.alive and bool(self.new or self.removed or state.rejoining is not None)
 
     async def leave(self, group: Group) -> None:
-        for end in self.gone:
+        for end in self.removed:
             pid = self.record.state.pid
             self.found = await group.wiring.detach(self.record.id, pid, end.network, self.found)
 
@@ -133,7 +133,7 @@ async def complete(group: Group, *container_ids: str) -> list[ContainerRecord]:
         raise
     for change in changes:
         found = [replace(end, aliases=change.wanted[end.network].aliases) for end in change.found]
-        await _take_effect(group, change.record, found, change.gone)
+        await _take_effect(group, change.record, found, change.removed)
     return [group.record(one) for one in container_ids]
 
 
@@ -144,12 +144,12 @@ async def restore(group: Group, network: NetworkRecord) -> None:
     bridge.restore(network)
     name = network.spec.name
     rows = group.store.db.execute("SELECT DISTINCT owner FROM addresses WHERE network = ?", (name,)).fetchall()
-    ends: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for (owner,) in rows:
         with contextlib.suppress(NotFound):
             found = group.other(owner).state.endpoints
-            ends |= {end.host_interface: owner for end in found if end.network == name and end.host_interface}
-    for owner in {ends[link] for link in veth.replug(network, ends) if group.running(ends[link]) is not None}:
+            owners |= {end.host_interface: owner for end in found if end.network == name and end.host_interface}
+    for owner in {owners[link] for link in veth.replug(network, owners) if group.running(owners[link]) is not None}:
         kept = group.record(owner).state.rejoining or ()
         group.change(owner, rejoining=(*kept, name))
         try:
@@ -165,14 +165,14 @@ async def move(group: Group, container_id: str, network: str) -> None:
     attachment = next((one for one in record.spec.networks if _known(group, one.network) == network), None)
     if attachment is None or not record.state.status.alive:
         return
-    gone = [end for end in record.state.endpoints if end.network == network]
+    removed = [end for end in record.state.endpoints if end.network == network]
     found = await group.wiring.detach(container_id, record.state.pid, network, record.state.endpoints)
     found.append(await group.wiring.attach(container_id, record.state.pid, attachment, found))
-    await _take_effect(group, record, found, gone)
+    await _take_effect(group, record, found, removed)
 
 
 async def _take_effect(
-    group: Group, record: ContainerRecord, found: list[Endpoint], gone: list[Endpoint]
+    group: Group, record: ContainerRecord, found: list[Endpoint], removed: list[Endpoint]
 ) -> ContainerRecord:
     """The default route, the published ports, names, the state, and the container's own /etc/hosts."""
     state = record.state
@@ -181,8 +181,8 @@ async def _take_effect(
     bound = await group.wiring.set_default_route(record.id, state.pid, leading, state.ports, wanted)
     changed = group.change(record.id, endpoints=tuple(found), ports=tuple(bound), rejoining=None)
     group.publish(record.id)
-    kept = {end.network for end in state.endpoints if end not in gone}
-    own_files.change_hosts(changed, [end for end in found if end.network not in kept], gone)
+    kept = {end.network for end in state.endpoints if end not in removed}
+    own_files.change_hosts(changed, [end for end in found if end.network not in kept], removed)
     return changed
 
 

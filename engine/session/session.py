@@ -94,8 +94,8 @@ class Session:
 
     async def create_network(self, spec: NetworkSpec) -> NetworkRecord:
         before = bridge.get(self._group.store, spec.name)
-        ends = [end for one in self._group.containers() if one.state.status.alive for end in one.state.endpoints]
-        lost = before is not None and bool(host_changes.missing_parts([before], ends))
+        endpoints = [end for one in self._group.containers() if one.state.status.alive for end in one.state.endpoints]
+        lost = before is not None and bool(host_changes.missing_parts([before], endpoints))
         record = await self._creations.create(spec)
         if lost:
             await membership.restore(self._group, record)

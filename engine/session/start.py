@@ -100,7 +100,7 @@ def _running(state: ContainerState, *, checked: bool) -> ContainerState:
         state,
         status=Status.RUNNING,
         started_at=time.time(),
-        ends=_ends(state),
+        exit_history=_exit_history(state),
         finished_at=0.0,
         exit_code=0,
         oom_killed=False,
@@ -112,11 +112,11 @@ def _running(state: ContainerState, *, checked: bool) -> ContainerState:
     )
 
 
-def _ends(state: ContainerState) -> tuple[ContainerExit, ...]:
+def _exit_history(state: ContainerState) -> tuple[ContainerExit, ...]:
     if not state.finished_at:
-        return state.ends
+        return state.exit_history
     last = ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
-    return (*state.ends, last)[-_REMEMBERED:]
+    return (*state.exit_history, last)[-_REMEMBERED:]
 
 
 def _is_checked(own: Healthcheck | None, images: Healthcheck | None) -> bool:

@@ -126,7 +126,7 @@ class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """While its networks are being changed: those that it leaves and joins again."""
     ports: tuple[PortBinding, ...] = ()
     anonymous_volumes: tuple[str, ...] = ()
-    ends: tuple[ContainerExit, ...] = ()
+    exit_history: tuple[ContainerExit, ...] = ()
     """Exits of the latest runs before this one, for followers that missed the time between an exit and the next
     start."""
 

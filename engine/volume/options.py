@@ -70,7 +70,7 @@ def mount(spec: VolumeSpec, place: str) -> None:
     bits, data = _parsed(spec)
     if kind in _NETWORK:
         data = _addressed(spec, kind, device, data)
-    what = f"volume {spec.name} (type {kind or 'none'}, device {device or kind}, options {_shown(bits, data)})"
+    subject = f"volume {spec.name} (type {kind or 'none'}, device {device or kind}, options {_shown(bits, data)})"
     try:
         calls.mount(device or kind, place, kind or "none", bits, ",".join(data) or None)
         if bits & flags.MS["bind"] and bits & ~(flags.MS["bind"] | flags.MS["rec"]):
@@ -78,7 +78,7 @@ def mount(spec: VolumeSpec, place: str) -> None:
             calls.mount(None, place, None, bits | flags.MS["remount"])
     except OperationFailed as error:
         detail = os.strerror(error.errno)
-        raise OperationFailed("mount", what, error.errno, detail=detail, hint=_HINTS.get(error.errno, "")) from None
+        raise OperationFailed("mount", subject, error.errno, detail=detail, hint=_HINTS.get(error.errno, "")) from None
 
 
 def _parsed(spec: VolumeSpec) -> tuple[int, list[str]]:

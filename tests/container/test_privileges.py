@@ -12,7 +12,7 @@ from engine.spec.container import Device
 STATUS = "awk '/^(CapEff|CapBnd|NoNewPrivs|Seccomp):/{print $2}' /proc/self/status | xargs"
 
 
-def held():
+def path_of_entry():
     """The largest set that this machine's root has."""
     with open("/proc/self/status") as file:
         return int(next(line.split()[1] for line in file if line.startswith("CapBnd")), 16)
@@ -35,13 +35,13 @@ def masks(box, **fields):
     ],
 )
 def test_capabilities(box, add, drop, names):
-    expected = capabilities.mask(names) & held()
+    expected = capabilities.mask(names) & path_of_entry()
     assert masks(box, cap_add=add, cap_drop=drop)[:2] == (expected, expected)
 
 
 def test_ordinary_user_has_no_capabilities(box):
     effective, bounding, _, _ = masks(box, user="web", cap_add=("SYS_TIME",))
-    assert effective == 0 and bounding == capabilities.mask((*capabilities.DEFAULT, "SYS_TIME")) & held()
+    assert effective == 0 and bounding == capabilities.mask((*capabilities.DEFAULT, "SYS_TIME")) & path_of_entry()
 
 
 def test_unknown_capabilities(box):
@@ -65,7 +65,7 @@ def test_what_is_isolated_by_default(box):
 
 
 def test_privileged(box):
-    assert masks(box, privileged=True) == (held(), held(), "0", "0")
+    assert masks(box, privileged=True) == (path_of_entry(), path_of_entry(), "0", "0")
     script = "mount -t tmpfs none /tmp && touch /tmp/x; hostname x; test -w /sys/kernel; ls /dev | wc -l"
     assert int(box.shell(script, privileged=True)) > 20
 

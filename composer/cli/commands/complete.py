@@ -158,21 +158,21 @@ def _positional(context: Context, command: Command, given: list[str]) -> Iterabl
 def _objects(context: Context, command: Command, place: int) -> Iterable[str]:
     """Arguments of a group's command: names of containers, images, networks or volumes of all projects."""
     named = [word.strip("[]") for word in command.usage.split() if word.isupper() and word != "[OPTIONS]"]
-    what = named[min(place, len(named) - 1)] if named else ""
-    if what.startswith("CONTAINER"):
+    argument = named[min(place, len(named) - 1)] if named else ""
+    if argument.startswith("CONTAINER"):
         groups = context.engine.groups()
         return sorted(record.spec.name for group in groups for record in context.engine.containers(group))
-    if what.startswith(("IMAGE", "SOURCE_IMAGE", "NAME[", "REPOSITORY", "TARGET_IMAGE")):
+    if argument.startswith(("IMAGE", "SOURCE_IMAGE", "NAME[", "REPOSITORY", "TARGET_IMAGE")):
         from composer.view.images import familiar
 
         return sorted(familiar(tag) for image in context.engine.images() for tag in image.tags)
-    if what.startswith("NETWORK"):
+    if argument.startswith("NETWORK"):
         return sorted(record.spec.name for record in context.engine.networks())
-    if what.startswith("JOB"):
+    if argument.startswith("JOB"):
         from composer.cli.project.jobs import listed
 
         return [job.name for job in listed(context)]
-    if what.startswith("VOLUME"):
+    if argument.startswith("VOLUME"):
         return sorted(record.spec.name for record in context.engine.volumes())
     return ()
 

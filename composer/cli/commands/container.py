@@ -320,29 +320,29 @@ def rm(context: Context, args: Args) -> int:
 def prune(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import agreed
 
-    gone = container_list.stopped(context.engine, Filters.of_flags(args.filter, container_list.PRUNE_FILTERS))
-    sizes = {one.id: tree_size(f"{context.engine.folder(one.group, one.id)}/upper") for one in gone}
-    lines = [f"container {one.spec.name} ({human_size(sizes[one.id], 4)})" for one in gone]
+    removable = container_list.stopped(context.engine, Filters.of_flags(args.filter, container_list.PRUNE_FILTERS))
+    sizes = {one.id: tree_size(f"{context.engine.folder(one.group, one.id)}/upper") for one in removable}
+    lines = [f"container {one.spec.name} ({human_size(sizes[one.id], 4)})" for one in removable]
     if not agreed(context, "This will remove all stopped containers.", lines, force=args.force):
         return 0
-    freed = remove_unused(context, gone)
+    freed = remove_unused(context, removable)
     print(f"Total reclaimed space: {human_size(freed, 4)}")
     return 0
 
 
-def remove_unused(context: Context, gone: list[ContainerRecord]) -> int:
+def remove_unused(context: Context, removable: list[ContainerRecord]) -> int:
     """Remove stopped containers and report them; returns the bytes that they had written."""
     from composer.cli.project.direct_changes import perform
     from composer.plan.operations import Remove
 
     freed = 0
-    if gone:
+    if removable:
         print("Deleted Containers:")
-    for record in gone:
+    for record in removable:
         freed += tree_size(f"{context.engine.folder(record.group, record.id)}/upper")
         perform(context, record.group, [Remove(**_fields(record))])  # type: ignore[arg-type]
         print(record.id)
-    print(end="\n" if gone else "")
+    print(end="\n" if removable else "")
     return freed
 
 

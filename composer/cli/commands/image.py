@@ -174,21 +174,21 @@ def prune(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import agreed
 
     filters = Filters.of_flags(args.filter, images.PRUNE_FILTERS)
-    gone = images.unused(context.engine, filters, everything=args.all)
-    ids = [image.id for image in gone]
-    lines = [f"image {', '.join(map(images.familiar, image.tags)) or short(image.id)}" for image in gone]
+    removable = images.unused(context.engine, filters, everything=args.all)
+    ids = [image.id for image in removable]
+    lines = [f"image {', '.join(map(images.familiar, image.tags)) or short(image.id)}" for image in removable]
     lines.append(f"in all {human_size(context.engine.prune_images(ids, preview=True).size, 4)}")
     which = "all images without at least one container associated to them." if args.all else "all dangling images."
     if not agreed(context, f"This will remove {which}", lines, force=args.force):
         return 0
-    print(f"Total reclaimed space: {human_size(remove_unused(context, gone), 4)}")
+    print(f"Total reclaimed space: {human_size(remove_unused(context, removable), 4)}")
     return 0
 
 
-def remove_unused(context: Context, gone: list[ImageRecord]) -> int:
+def remove_unused(context: Context, removable: list[ImageRecord]) -> int:
     """Delete images and report them; returns the bytes that only they used."""
-    freed = context.engine.prune_images([image.id for image in gone])
-    tags = {image.id: image.tags for image in gone}
+    freed = context.engine.prune_images([image.id for image in removable])
+    tags = {image.id: image.tags for image in removable}
     if freed.images:
         print("Deleted Images:")
     for one in freed.images:

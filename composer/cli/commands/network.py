@@ -170,28 +170,28 @@ def rm(context: Context, args: Args) -> int:
 def prune(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import agreed
 
-    gone = networks.unused(context.engine, Filters.of_flags(args.filter, networks.PRUNE_FILTERS))
-    lines = [f"network {record.spec.name}" for record in gone]
+    removable = networks.unused(context.engine, Filters.of_flags(args.filter, networks.PRUNE_FILTERS))
+    lines = [f"network {record.spec.name}" for record in removable]
     if not agreed(
         context, "This will remove all custom networks not used by at least one container.", lines, force=args.force
     ):
         return 0
-    remove_unused(context, gone)
+    remove_unused(context, removable)
     return 0
 
 
-def remove_unused(context: Context, gone: list[NetworkRecord]) -> None:
+def remove_unused(context: Context, removable: list[NetworkRecord]) -> None:
     """Remove networks and report them."""
-    if gone:
+    if removable:
         print("Deleted Networks:")
-    for record in gone:
+    for record in removable:
         try:
             _remove(context, record)
         except CommandError as error:  # a container was connected to it meanwhile
             print(error, file=sys.stderr)
             continue
         print(record.spec.name)
-    print(end="\n" if gone else "")
+    print(end="\n" if removable else "")
 
 
 def connect(context: Context, args: Args) -> int:

@@ -108,30 +108,30 @@ def prune(context: Context, args: Args) -> int:
 
     filters = Filters.of_flags(args.filter, volumes.PRUNE_FILTERS)
     everything = args.all or bool(filters.boolean("all"))
-    gone = volumes.unused(context.engine, filters, everything=everything)
-    sizes = {record.spec.name: tree_size(record.mountpoint) for record in gone}
+    removable = volumes.unused(context.engine, filters, everything=everything)
+    sizes = {record.spec.name: tree_size(record.mountpoint) for record in removable}
     kind = "all" if everything else "anonymous local"
     lines = [f"volume {name} ({human_size(size, 4)})" for name, size in sizes.items()]
     warning = f"This will remove {kind} volumes not used by at least one container."
     if not agreed(context, warning, lines, force=args.force):
         return 0
-    freed = remove_unused(context, gone)
+    freed = remove_unused(context, removable)
     print(f"Total reclaimed space: {human_size(freed, 4)}")
     return 0
 
 
-def remove_unused(context: Context, gone: list[VolumeRecord]) -> int:
+def remove_unused(context: Context, removable: list[VolumeRecord]) -> int:
     """Remove volumes and report them; returns the bytes that they used."""
     from engine.filetree.size import tree_size
 
     freed = 0
-    if gone:
+    if removable:
         print("Deleted Volumes:")
-    for record in gone:
+    for record in removable:
         freed += tree_size(record.mountpoint)
         _remove(context, record.spec.name)
         print(record.spec.name)
-    print(end="\n" if gone else "")
+    print(end="\n" if removable else "")
     return freed
 
 

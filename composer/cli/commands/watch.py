@@ -305,12 +305,12 @@ class Watcher:
     def _sync(self, rule: Rule, paths: list[str]) -> None:
         """Copy existing files, and remove deleted ones from the containers."""
         there = [path for path in paths if os.path.lexists(path)]
-        gone = [path for path in paths if not os.path.lexists(path)]
+        deleted = [path for path in paths if not os.path.lexists(path)]
         for record in self._running(rule.service):
             if there:
                 self._copy(record, rule, there)
-            if gone:
-                self._execute(record, ExecSpec(args=("rm", "-rf", *(rule.destination(path) for path in gone))))
+            if deleted:
+                self._execute(record, ExecSpec(args=("rm", "-rf", *(rule.destination(path) for path in deleted))))
         self._write(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
 
     def _copy(self, record: ContainerRecord, rule: Rule, paths: list[str]) -> None:

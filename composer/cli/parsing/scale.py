@@ -8,16 +8,16 @@ from composer.cli.errors import UsageError
 from composer.plan.desired import MOST_REPLICAS
 
 
-def parse_scale(words: Iterable[str], what: str) -> dict[str, int]:
+def parse_scale(words: Iterable[str], subject: str) -> dict[str, int]:
     """The SERVICE=NUM pairs. Raises UsageError for an invalid one."""
     scale = {}
     for word in words:
         service, equals, number = word.partition("=")
         if not equals or not service:
-            raise UsageError(f'invalid {what} "{word}". Should be SERVICE=NUM')
+            raise UsageError(f'invalid {subject} "{word}". Should be SERVICE=NUM')
         if not number.isdigit():
-            raise UsageError(f'invalid {what} "{word}": {number!r} is not a whole number')
+            raise UsageError(f'invalid {subject} "{word}": {number!r} is not a whole number')
         if len(number) > 6 or int(number) > MOST_REPLICAS:
-            raise UsageError(f'invalid {what} "{word}": a service has at most {MOST_REPLICAS} containers')
+            raise UsageError(f'invalid {subject} "{word}": a service has at most {MOST_REPLICAS} containers')
         scale[service] = int(number)
     return scale

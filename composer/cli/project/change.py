@@ -239,8 +239,8 @@ def _show_unchanged(context: Context, progress: Progress, plan: Plan, options: O
         return
     if options.action in ("up", "create"):
         stopped = {operation.name for operation in plan.operations if operation.kind == "stop container"}
-        gone = [one.name for one in plan.operations if one.kind == "remove container" and not one.part]
-        _show_stopped(progress, [name for name in gone if name not in stopped])
+        removed = [one.name for one in plan.operations if one.kind == "remove container" and not one.part]
+        _show_stopped(progress, [name for name in removed if name not in stopped])
     word = "Running" if options.action == "up" else "Created"
     running = set()
     if word == "Created" and plan.unchanged:

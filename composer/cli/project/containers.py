@@ -55,10 +55,10 @@ def one(context: Context, service: str, index: int) -> ContainerRecord:
     raise CommandError(f'service "{service}" is not running' + (f" container #{index}" if index else ""))
 
 
-def check_process(record: ContainerRecord, what: str) -> None:
+def check_process(record: ContainerRecord, action: str) -> None:
     """Raises CommandError for a relay: it has no process of the service that a command could act on."""
     if RELAY in record.spec.labels:
         raise CommandError(
             f'service "{service_of(record)}" is managed by a provider: its container is a network relay and does not '
-            f"support {what}"
+            f"support {action}"
         )

@@ -60,13 +60,13 @@ class WithHooks:
         self._reader.close()
 
 
-def _ends(record: ContainerRecord) -> list[ContainerExit]:
+def _exits(record: ContainerRecord) -> list[ContainerExit]:
     """The known exits of the container's runs, latest last."""
     from engine.spec.state import ContainerExit
 
     state = record.state
     last = [ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at)] if state.finished_at else []
-    return [*state.ends, *last]
+    return [*state.exit_history, *last]
 
 
 class Source:
@@ -94,8 +94,8 @@ class Source:
         self.kept = True
         self.deadline = 0.0
         self.parts: dict[str, tuple[str, int]] = {}
-        ends = _ends(record)
-        self.up, self.finished_at, self.shown = is_up(record), ends[-1].finished_at if ends else 0.0, True
+        exits = _exits(record)
+        self.up, self.finished_at, self.shown = is_up(record), exits[-1].finished_at if exits else 0.0, True
         self.coming = False
         self.stays = True
 
@@ -215,14 +215,14 @@ class Follower:
             if record is None:
                 source.reader.close()
                 del self._sources[key]
-            elif ends := [end for end in _ends(record) if end.finished_at > source.finished_at]:
-                source.finished_at = ends[-1].finished_at
+            elif exits := [end for end in _exits(record) if end.finished_at > source.finished_at]:
+                source.finished_at = exits[-1].finished_at
                 if source.output is not None:
                     source.output.finish()
                 self._drain(source)
                 if self._ended is not None:
-                    for end in ends:
-                        again = " (restarting)" if source.up or source.coming or end is not ends[-1] else ""
+                    for end in exits:
+                        again = " (restarting)" if source.up or source.coming or end is not exits[-1] else ""
                         if source.shown:
                             self._lines.status(source.name, f"exited with code {end.exit_code}{again}")
                     if not source.up and not source.coming:

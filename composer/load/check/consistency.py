@@ -186,13 +186,13 @@ class _Check:
                     did_you_mean(model, known),
                 )
 
-    def defined(self, name: str, what: str, kind: str, mount: Map, place: Path) -> Iterator[LoadError]:
+    def defined(self, name: str, noun: str, kind: str, mount: Map, place: Path) -> Iterator[LoadError]:
         known = self.tree.get(kind, {})
         source = mount.get("source", "")
         if source not in known:
             yield self.wrong(
                 place,
-                f'{self.word} "{name}" refers to undefined {what} {source}',
+                f'{self.word} "{name}" refers to undefined {noun} {source}',
                 did_you_mean(source, known) or f"declare it under {kind}:",
             )
 

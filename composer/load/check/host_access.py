@@ -39,10 +39,10 @@ def wishes(tree: Mapping[str, Any], fetched: frozenset[str]) -> dict[str, tuple[
     found: dict[str, tuple[str, ...]] = {}
     for name, service in (tree.get("services") or {}).items() if fetched else ():
         lines = []
-        for path, what in _of_service(tree, name, service, is_fetched):
+        for path, reason in _of_service(tree, name, service, is_fetched):
             origin = origin_at(tree, path)
             if origin is not None and is_fetched(origin.file):
-                lines.append(f"service {name} {what} ({origin})")
+                lines.append(f"service {name} {reason} ({origin})")
         if lines:
             found[name] = tuple(lines)
     return found
@@ -68,9 +68,9 @@ def _of_service(tree: Any, name: str, service: Any, is_fetched: Any) -> Iterator
 
 
 def _of_container(place: Path, container: Any, is_fetched: Any) -> Iterator[tuple[Path, str]]:
-    for key, what in GIVEN.items():
+    for key, reason in GIVEN.items():
         if container.get(key):
-            yield (*place, key), what
+            yield (*place, key), reason
     for key in NAMESPACES:
         value = str(container.get(key) or "")
         if value == "host" or value.startswith("container:"):

@@ -50,5 +50,5 @@ def decoded(data: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
-        what = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
-        raise LoadError(f"{what} is not UTF-8 ({error.reason})", Origin(file, line, column)) from error
+        position = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
+        raise LoadError(f"{position} is not UTF-8 ({error.reason})", Origin(file, line, column)) from error

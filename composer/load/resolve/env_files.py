@@ -92,7 +92,7 @@ class Files:
 
     def _read(
         self,
-        what: str,
+        kind: str,
         path: str,
         into: dict[str, str],
         lookup: Mapping[str, str],
@@ -104,16 +104,16 @@ class Files:
         self.inputs.note(path)
         try:
             if stat.S_ISFIFO(os.stat(path).st_mode):
-                self._wrong(place, f"{what} {path} is a pipe")
+                self._wrong(place, f"{kind} {path} is a pipe")
                 return {}
             if raw:
                 return dotenv.read_raw(path, into, lookup)
             return dotenv.read(path, into, lookup, self._missing)
         except FileNotFoundError:
             if required:
-                self._wrong(place, f"{what} {path} not found", "write required: false when it may be missing")
+                self._wrong(place, f"{kind} {path} not found", "write required: false when it may be missing")
         except OSError as error:
-            self._wrong(place, f"{what} {path}: {(error.strerror or str(error)).lower()}")
+            self._wrong(place, f"{kind} {path}: {(error.strerror or str(error)).lower()}")
         except LoadError as error:
             self.errors.append((self._service, error))
         return {}

@@ -84,24 +84,24 @@ def is_address(text: str) -> bool:
     return False
 
 
-def _range(text: str, what: str, port: str) -> tuple[int, int]:
+def _range(text: str, side: str, port: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
-    start = _port(first, what, port)
+    start = _port(first, side, port)
     if not dash or first == last:
         return start, start
-    end = _port(last, what, port)
+    end = _port(last, side, port)
     if end < start:
-        raise ShortFormError(f"{what} port range {text} of {port!r} ends before it starts")
+        raise ShortFormError(f"{side} port range {text} of {port!r} ends before it starts")
     return start, end
 
 
-def _port(text: str, what: str, port: str) -> int:
+def _port(text: str, side: str, port: str) -> int:
     digits = text[1:] if text[:1] == "+" else text
     if not digits.isascii() or not digits.isdigit() or len(digits) > 20:
-        raise ShortFormError(f"invalid {what} port {text!r} in {port!r}")
+        raise ShortFormError(f"invalid {side} port {text!r} in {port!r}")
     number = int(digits)
     if number > 65535:
-        raise ShortFormError(f"{what} port {text} in {port!r} is out of range (0 to 65535)")
+        raise ShortFormError(f"{side} port {text} in {port!r} is out of range (0 to 65535)")
     return number
 
 

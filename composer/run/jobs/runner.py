@@ -60,14 +60,14 @@ class JobRunner:
     async def stop(self, container_id: str) -> None:
         await self._monitor.suppress_restart(container_id)
         await self._changes.stop(container_id)
-        self._monitor.gone(container_id)
+        self._monitor.forget(container_id)
 
     async def remove(self, container_id: str) -> None:
         try:
             await self._changes.remove(container_id, force=True, volumes=True)
         except NotFound:
             pass  # a command has removed it
-        self._monitor.gone(container_id)
+        self._monitor.forget(container_id)
 
     def log(self, container_id: str) -> Sequence[LogEntry]:
         """The container's output; empty if its log driver stores no log."""

@@ -100,9 +100,9 @@ class Runs:
     def add(self, job: Job, run: Run, **fields: object) -> None:
         """Record a run, with other changed `fields` of the progress, and drop the oldest ones beyond the job's `history`."""
         runs, kept = job.progress.runs, job.definition.job.history if job.definition else 0
-        gone, left = runs[: len(runs) - kept], runs[max(0, len(runs) - kept) :]
+        removed, left = runs[: len(runs) - kept], runs[max(0, len(runs) - kept) :]
         self._jobs.save(job, runs=(*left, run), iteration=run.iteration, **fields)
-        for old in gone:
+        for old in removed:
             self._jobs.journal.drop_log(job.name, old)
             self._tasks.start_soon(self.remove_container, old)
 
@@ -224,13 +224,13 @@ class Runs:
     ) -> None:
         """Record the end of a run. The container of a failed run is kept as long as its record."""
         record = self._runner.container(run)
-        gone = record is None or how in (RunState.SUCCEEDED, RunState.CANCELLED)
+        removed = record is None or how in (RunState.SUCCEEDED, RunState.CANCELLED)
         run = structs.replace(
-            run, state=how, finished=at or self._clock(), exit_code=code, error=error, due=0.0, container_gone=gone
+            run, state=how, finished=at or self._clock(), exit_code=code, error=error, due=0.0, container_gone=removed
         )
         self._jobs.replace(job, run)
         job.ending = None
-        if gone and record is not None:
+        if removed and record is not None:
             await self._runner.remove(record.id)
         self._notifier.notify(run.id)
         if job.progress.waiting and job.definition is not None:

@@ -187,8 +187,8 @@ async def _prune(server: Server, call: Call, payload: wire.Fields) -> None:
             for entry in engine.store_usage().cache
             if (everything or not entry.in_use) and (not wire.number(payload, 3) or entry.used_at < oldest)
         ]
-        gone = set(engine.prune_images((), [entry.key for entry in (over(fit, keep) if keep else fit)]).cache)
-        return [entry for entry in fit if entry.key in gone]
+        removed = set(engine.prune_images((), [entry.key for entry in (over(fit, keep) if keep else fit)]).cache)
+        return [entry for entry in fit if entry.key in removed]
 
     for entry in await anyio.to_thread.run_sync(work):
         await call.send(_entry(entry))

@@ -185,7 +185,7 @@ class Peer:
         self._h2.increment_flow_control_window(WINDOW)
         self._calls: dict[int, Call] = {}
         self._sending = anyio.Lock()
-        self.gone = anyio.Event()
+        self.closed = anyio.Event()
 
     async def run(self) -> None:
         """Serve the connection until it ends."""
@@ -199,7 +199,7 @@ class Peer:
             except (ProtocolError, ClientGone):
                 pass
             finally:
-                self.gone.set()
+                self.closed.set()
                 for call in list(self._calls.values()):
                     call.reset()
                 tasks.cancel_scope.cancel()
@@ -245,7 +245,7 @@ class Peer:
 
     async def call(self, path: str, metadata: Sequence[tuple[str, str]] = ()) -> Call:
         """Begin a call. Raises ClientGone when the connection is closed."""
-        if self.gone.is_set():
+        if self.closed.is_set():
             raise ClientGone
         number = self._h2.get_next_available_stream_id()
         headers = [
@@ -295,7 +295,7 @@ class Peer:
 
     async def cancel(self, call: Call) -> None:
         self._calls.pop(call.number, None)
-        if not self.gone.is_set():
+        if not self.closed.is_set():
             try:
                 self._h2.reset_stream(call.number, ErrorCodes.CANCEL)
                 await self._flush()

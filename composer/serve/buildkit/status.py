@@ -119,12 +119,12 @@ class Progress:
         self._add(wire.block(2, status))
 
     @contextmanager
-    def transfer(self, name: str, what: str) -> Iterator[Callable[[int], None]]:
-        """Show the receipt of `what` (dockerfile, context) as a step; the block reports its size in bytes."""
+    def transfer(self, name: str, file: str) -> Iterator[Callable[[int], None]]:
+        """Show the receipt of `file` (dockerfile, context) as a step; the block reports its size in bytes."""
         began = time.time()
         with self.vertex(f"[internal] {name}"):
             yield lambda size: self._part(
-                f"[internal] {name}", f"transferring {what}:", name="transferring", size=size, began=began
+                f"[internal] {name}", f"transferring {file}:", name="transferring", size=size, began=began
             )
 
     def exported(self, image: str, tags: Iterable[str]) -> None:

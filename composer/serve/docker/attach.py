@@ -183,7 +183,7 @@ async def _live(
             else:
                 input_ended.set()
             with anyio.CancelScope() as connected:
-                tasks.start_soon(_until_gone, raw, connected)
+                tasks.start_soon(_until_disconnected, raw, connected)
                 if record.spec.tty or (framed and wanted >= {1, 2}):
                     await pump.plain(out)
                 else:
@@ -196,8 +196,8 @@ async def _live(
         process.close()
 
 
-async def _until_gone(raw: Client, scope: anyio.CancelScope) -> None:
-    await raw.gone()
+async def _until_disconnected(raw: Client, scope: anyio.CancelScope) -> None:
+    await raw.disconnected()
     scope.cancel()
 
 
@@ -225,7 +225,7 @@ async def _started(server: Server, record: ContainerRecord, raw: Client, client:
     with server.observer.follow(record) as follower:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(by_others, follower, tasks.cancel_scope)
-            tasks.start_soon(_until_gone, raw, tasks.cancel_scope)
+            tasks.start_soon(_until_disconnected, raw, tasks.cancel_scope)
             await client.ready.wait()
             up = not client.failed
             tasks.cancel_scope.cancel()

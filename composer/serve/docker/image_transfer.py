@@ -216,11 +216,11 @@ async def load(server: Server, request: Request, exchange: Exchange) -> None:
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove images without a tag, or with the filter `dangling=false` all unused images."""
     filters = Filters.of_json(request.query("filters"), PRUNE_FILTERS)
-    gone = {image.id: image for image in unused(server.engine, filters)}
-    freed = await to_thread.run_sync(lambda: server.open_engine().prune_images(list(gone)))
+    removable = {image.id: image for image in unused(server.engine, filters)}
+    freed = await to_thread.run_sync(lambda: server.open_engine().prune_images(list(removable)))
     deleted = []
     for one in freed.images:
-        deleted += [{"Untagged": familiar(tag)} for tag in (gone[one].tags if one in gone else ())]
+        deleted += [{"Untagged": familiar(tag)} for tag in (removable[one].tags if one in removable else ())]
         deleted.append({"Deleted": one})
         server.journal.image("delete", one)
     server.journal.pruned("image", freed.size)

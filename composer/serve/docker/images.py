@@ -120,4 +120,4 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
         action = {"Untagged": "untag", "Deleted": "delete"}.get(kind)
         if action:
             server.journal.image(action, image.id, None if action == "delete" else image.config.labels)
-    return Reply([{kind: familiar(what)} for kind, _, what in lines])
+    return Reply([{kind: familiar(target)} for kind, _, target in lines])

@@ -255,10 +255,10 @@ async def wait(server: Server, request: Request, exchange: Exchange) -> None:
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove the containers that are not running."""
     filters = Filters.of_json(request.query("filters"), ("label", "label!", "until"))
-    gone, freed = [], 0
+    removed, freed = [], 0
     for record in stopped(server.engine, filters):
         freed += tree_size(f"{server.engine.folder(record.group, record.id)}/upper")
         await perform(server, record.group, Remove(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
-        gone.append(record.id)
+        removed.append(record.id)
     server.journal.pruned("container", freed)
-    return Reply({"ContainersDeleted": gone or None, "SpaceReclaimed": freed})
+    return Reply({"ContainersDeleted": removed or None, "SpaceReclaimed": freed})

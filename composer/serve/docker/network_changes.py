@@ -107,10 +107,10 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove the networks that no container, running or not, is attached to."""
     filters = Filters.of_json(request.query("filters"), networks.PRUNE_FILTERS)
-    gone = []
+    removed = []
     for record in networks.unused(server.engine, filters):
         spec = record.spec
         await perform(server, group_of(spec.labels), RemoveNetwork(id=0, name=spec.name, cause=CAUSE))
-        gone.append(spec.name)
+        removed.append(spec.name)
     server.journal.pruned("network", 0)
-    return Reply({"NetworksDeleted": gone or None})
+    return Reply({"NetworksDeleted": removed or None})

@@ -46,7 +46,7 @@ class Observer:
         self._watch = engine.watch_groups()
         self.outputs = Outputs()
         self._followers = Followers()
-        self._held: dict[str, ContainerRecord] = {}
+        self._postponed: dict[str, ContainerRecord] = {}
         """Containers whose exit is reported once their output has been sent, as they were at their exit."""
         self._released: set[str] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -81,8 +81,8 @@ class Observer:
 
     def _take_in(self, *, first: bool = False) -> None:
         groups = set(self._engine.groups())
-        for gone in self._watched - groups:
-            self._forget(gone)
+        for group in self._watched - groups:
+            self._forget(group)
         for group in groups - self._watched:
             try:
                 self._watch.add(group)
@@ -145,7 +145,9 @@ class Observer:
         for key, record in before.items():
             if key not in after:
                 self._released.discard(key)
-                if (ended := self._held.pop(key, None)) is not None:  # it removed itself before its output was sent
+                if (
+                    ended := self._postponed.pop(key, None)
+                ) is not None:  # it removed itself before its output was sent
                     self._steps(record, ended)
                 elif record.state.status.alive:
                     self._report(
@@ -160,18 +162,18 @@ class Observer:
         key = new.id
         if old is None or not old.state.status.alive or new.state.finished_at <= old.state.finished_at:
             return False
-        if key in self._released or self._tasks is None or not (self.outputs.busy(key) or key in self._held):
+        if key in self._released or self._tasks is None or not (self.outputs.busy(key) or key in self._postponed):
             self._released.discard(key)
             return False
-        if key not in self._held:
+        if key not in self._postponed:
             self._tasks.start_soon(self._release, group, key)
-        self._held[key] = new
+        self._postponed[key] = new
         return True
 
     async def _release(self, group: str, container_id: str) -> None:
         await self.outputs.drained(container_id)
         await anyio.sleep(SETTLE)
-        if self._held.pop(container_id, None) is not None:
+        if self._postponed.pop(container_id, None) is not None:
             self._released.add(container_id)
         self.look(group)
 

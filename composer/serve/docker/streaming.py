@@ -33,7 +33,7 @@ async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
     async with collapsed(), anyio.create_task_group() as tasks:
 
         async def watch() -> None:
-            await exchange.gone()
+            await exchange.disconnected()
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(watch)

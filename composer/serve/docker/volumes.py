@@ -94,12 +94,12 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove unused anonymous volumes, and with the filter `all` also named ones."""
     filters = Filters.of_json(request.query("filters"), PRUNE_FILTERS)
     everything = bool(filters.boolean("all")) or request.version < (1, 42)
-    gone, freed = [], 0
+    removed, freed = [], 0
     for record in unused(server.engine, filters, everything=everything):
         spec = record.spec
         size = tree_size(record.mountpoint)
         await perform(server, group_of(spec.labels), RemoveVolume(id=0, name=spec.name, cause=CAUSE))
-        gone.append(spec.name)
+        removed.append(spec.name)
         freed += size
     server.journal.pruned("volume", freed)
-    return Reply({"VolumesDeleted": gone, "SpaceReclaimed": freed})
+    return Reply({"VolumesDeleted": removed, "SpaceReclaimed": freed})

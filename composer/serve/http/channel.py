@@ -56,7 +56,7 @@ class Channel:
         data, self.pending = self.pending, b""
         return data
 
-    async def gone(self) -> None:
+    async def disconnected(self) -> None:
         """Return when the client has closed its connection (or its side of it); data that arrives meanwhile is kept."""
         while len(self.pending) < CHUNK:
             if not await self.fill():

@@ -166,6 +166,6 @@ class Exchange:
         await self._channel.write("\r\n".join([*head_lines, "", ""]).encode())
         return Raw(self._channel)
 
-    def gone(self) -> Awaitable[None]:
+    def disconnected(self) -> Awaitable[None]:
         """Return when the client has disconnected; await it concurrently with a long answer."""
-        return self._channel.gone()
+        return self._channel.disconnected()

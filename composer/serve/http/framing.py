@@ -43,14 +43,14 @@ class Chunked:
 
     def __init__(self) -> None:
         self.complete = False
-        self._held = b""
+        self._partial = b""
         self._left = 0
         self._state = "size"
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         content: list[bytes] = []
-        data = self._held + data
-        self._held = b""
+        data = self._partial + data
+        self._partial = b""
         while data and not self.complete:
             if self._state == "data":
                 content.append(data[: self._left])
@@ -63,7 +63,7 @@ class Chunked:
             if len(line) > _MAX_LINE:
                 raise BadRequest("malformed request: a chunk's line is too long")
             if not found:
-                self._held = data
+                self._partial = data
                 return b"".join(content), b""
             data = rest
             self._line(line)

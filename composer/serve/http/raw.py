@@ -27,7 +27,7 @@ class Raw:
     async def send(self, data: bytes) -> None:
         await self._channel.write(data)
 
-    async def gone(self) -> None:
+    async def disconnected(self) -> None:
         """Return when the client has closed the connection, not only its side of it. Reads nothing."""
         with select.epoll() as hang_up:
             hang_up.register(self._channel.stream.extra(SocketAttribute.raw_socket), 0)  # EPOLLHUP, epoll_ctl(2)

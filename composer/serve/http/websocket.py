@@ -122,9 +122,9 @@ class WebSocket:
             length = bytes([127]) + size.to_bytes(8, "big")
         await self._raw.send(bytes([0x80 | kind]) + length + data)
 
-    async def gone(self) -> None:
+    async def disconnected(self) -> None:
         """Return when the client has closed the connection."""
-        await self._raw.gone()
+        await self._raw.disconnected()
 
     def unread(self) -> int:
         """Bytes sent that the client has not yet read."""

@@ -254,7 +254,7 @@ class _Unpacker:
         if entry.type == tar.HARDLINK:
             return
         # In a running container's tree, another file may have the name by now.
-        with attributes.held(parent, name, _FORMS[entry.type]) as file:
+        with attributes.path_of_entry(parent, name, _FORMS[entry.type]) as file:
             self.attributes(file, entry)
 
     def make(self, entry: tar.Entry, parent: int, name: str) -> None:

@@ -37,8 +37,8 @@ class Start:
     """Creates the process, which pauses once it has reported ready. Raises Unscripted if only a fork of the keeper can
     start this container. After any exception there is no process."""
 
-    def __init__(self, bundle: Bundle, theirs: Channel, ends: dict[str, int]) -> None:
-        self._bundle, self._streams = bundle, pipes.numbers(ends)
+    def __init__(self, bundle: Bundle, theirs: Channel, child_fds: dict[str, int]) -> None:
+        self._bundle, self._streams = bundle, pipes.numbers(child_fds)
         self._recording, data = shapes.recorded(bundle, self._streams)
         spawner = _spawning()
         self._script = Script()
@@ -46,7 +46,7 @@ class Start:
             self._script.publish(self._recording, data)
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             try:
-                streams = [ends.get(name, null) for name in pipes.NAMES]
+                streams = [child_fds.get(name, null) for name in pipes.NAMES]
                 self.pid, self.pidfd = spawner.spawn(flags.CLONE["pid"], [*streams, self._script.fd, theirs.fileno()])
             finally:
                 os.close(null)

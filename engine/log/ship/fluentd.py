@@ -52,15 +52,15 @@ class Fluentd:
             "source": record.stream,
             "log": record.text.removesuffix(b"\n").decode(errors="replace"),
         }
-        ends = record.text.endswith(b"\n")
-        if not ends or record.stream in self._partial:
+        complete = record.text.endswith(b"\n")
+        if not complete or record.stream in self._partial:
             name, ordinal = self._partial.get(record.stream, (os.urandom(16).hex(), 0))
             self._partial[record.stream] = (name, ordinal + 1)
             found |= {
                 "partial_message": "true", "partial_id": name, "partial_ordinal": str(ordinal + 1),
-                "partial_last": "true" if ends else "false",
+                "partial_last": "true" if complete else "false",
             }  # fmt: skip
-        if ends:
+        if complete:
             self._partial.pop(record.stream, None)
         return found
 

@@ -52,14 +52,14 @@ class Journald:
         text, stream = record.text, record.stream
         entry = self._common + _field(b"PRIORITY", _PRIORITY[stream])
         entry += _field(b"SYSLOG_TIMESTAMP", rfc3339(record.timestamp).encode())
-        ends = text.endswith(b"\n")
-        if not ends or self._ordinal[stream]:
+        complete = text.endswith(b"\n")
+        if not complete or self._ordinal[stream]:
             self._ordinal[stream] += 1
             entry += _field(b"CONTAINER_PARTIAL_ORDINAL", str(self._ordinal[stream]).encode())
-            entry += _field(b"CONTAINER_PARTIAL_LAST", b"true" if ends else b"false")
-            if not ends:
+            entry += _field(b"CONTAINER_PARTIAL_LAST", b"true" if complete else b"false")
+            if not complete:
                 entry += _field(b"CONTAINER_PARTIAL_MESSAGE", b"true")
-        if ends:
+        if complete:
             self._ordinal[stream] = 0
         return entry + _field(b"MESSAGE", text.removesuffix(b"\n"))
 

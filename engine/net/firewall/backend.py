@@ -41,10 +41,10 @@ async def remove_networks(
 ) -> None:
     """Remove the networks' rules, if any. `forget` removes the rest of the networks before a sweep could notice that
     their rules are missing; `left` returns all other networks."""
-    gone = {record.id for record in records}
+    removed = {record.id for record in records}
 
     def work() -> None:
-        remaining = [one for one in left() if one.id not in gone]
+        remaining = [one for one in left() if one.id not in removed]
         _back_end().remove_networks(roots, records, remaining, forget)
         if not remaining:
             forwarding.release(roots)

@@ -102,9 +102,9 @@ class Enforcement:
         if wanted is None or self._guard is None:
             return
         if self._guarded:
-            gone = [one for key, of in wanted.items() for one in netlink.remove(self._name, key, of)]
+            removed = [one for key, of in wanted.items() for one in netlink.remove(self._name, key, of)]
             with contextlib.suppress(OSError):
-                self._guard.transact(gone)
+                self._guard.transact(removed)
         else:
             guard, self._guard, self._closed = self._guard, None, ()
             # In a thread, because the kernel waits until no packet is being checked by its rules.

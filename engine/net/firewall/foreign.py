@@ -77,8 +77,8 @@ def _dismiss(kernel: Nfnetlink, names: Sequence[str]) -> None:
     for family in (IPV4, IPV6):
         for handle, expressions in _rules(kernel, family):
             if shape(expressions) in ours:
-                gone = netlink.delete_rule(IPTABLES_TABLE, IPTABLES_CHAIN, handle, family=family)
-                kernel.do("remove from", f"chain {IPTABLES_CHAIN}", [gone], accept=(errno.ENOENT,))
+                removed = netlink.delete_rule(IPTABLES_TABLE, IPTABLES_CHAIN, handle, family=family)
+                kernel.do("remove from", f"chain {IPTABLES_CHAIN}", [removed], accept=(errno.ENOENT,))
 
 
 def _families(kernel: Nfnetlink) -> list[int]:

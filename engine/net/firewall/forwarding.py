@@ -118,8 +118,8 @@ def _add(kernel: Rtnetlink, name: str) -> None:
 
 
 def _remove(kernel: Rtnetlink, name: str) -> None:
-    gone = messages.alternative_name(DELLINKPROP, _LO, name)
-    kernel.do("remove", f"{name} from lo", [gone], accept=(errno.ENOENT, errno.EINVAL))
+    removed = messages.alternative_name(DELLINKPROP, _LO, name)
+    kernel.do("remove", f"{name} from lo", [removed], accept=(errno.ENOENT, errno.EINVAL))
 
 
 def _read(path: str) -> str:

@@ -229,10 +229,10 @@ def remove_networks(
     roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord], forget: Callable[[], None]
 ) -> None:
     """Remove the networks' rules, and our chains of the IP versions that no remaining network has; then call `forget`."""
-    gone = {record.id[:12] for record in records}
+    removed = {record.id[:12] for record in records}
     for version in sorted({version for record in records for version in versions(record)}):
         saved = _save(version)
-        _purge(roots, version, saved, lambda owner: owner in gone)
+        _purge(roots, version, saved, lambda owner: owner in removed)
         present = _save(version).get("filter", []) if saved else []
         flushed = [chain for chain in map(_chain, records) if _declared(present, chain)]  # nothing jumped to them
         if flushed:

@@ -46,14 +46,14 @@ def leave(kernel: Nfnetlink) -> None:
     """Remove what `ask` added; the administrator's chain stays."""
     for where, bases in _tables(kernel):
         family, table = where
-        gone = []
+        removed = []
         for base in bases:
             jumps, _ = _jumps(kernel, where, base)
-            gone += [netlink.delete_rule(table, base, handle, family=family) for handle in jumps]
+            removed += [netlink.delete_rule(table, base, handle, family=family) for handle in jumps]
             if base == _BASE:
-                gone.append(netlink.message(netlink.DELCHAIN, text(1, table) + text(3, base), family=family))
-        if gone:
-            kernel.do("remove from table", table, gone, accept=(errno.ENOENT, errno.EBUSY))
+                removed.append(netlink.message(netlink.DELCHAIN, text(1, table) + text(3, base), family=family))
+        if removed:
+            kernel.do("remove from table", table, removed, accept=(errno.ENOENT, errno.EBUSY))
 
 
 def _tables(kernel: Nfnetlink) -> Iterator[tuple[Table, list[str]]]:

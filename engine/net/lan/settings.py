@@ -12,11 +12,11 @@ DHCP = "dhcp"
 """The IPAM driver that gets IPv4 addresses from the LAN's DHCP server."""
 
 
-def refusal(what: str, fault: networkoptions.Fault) -> EngineError:
+def refusal(subject: str, fault: networkoptions.Fault) -> EngineError:
     """The error for an option that is not supported, or has a wrong value."""
     if fault.known:
-        return InvalidSpec(f"{what} {fault.option}: {fault.why}")
-    return Unsupported(f"{what} {fault.option!r} {fault.why}")
+        return InvalidSpec(f"{subject} {fault.option}: {fault.why}")
+    return Unsupported(f"{subject} {fault.option!r} {fault.why}")
 
 
 def is_lan(record: NetworkRecord) -> bool:

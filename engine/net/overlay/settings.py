@@ -76,14 +76,14 @@ def check(spec: NetworkSpec) -> None:
             f"{where}: an encrypted network takes no driver_opts.{PEERS}",
             hint="Its hosts and their public keys are overlay.hosts in networks.toml.",
         )
-    ends(spec)
+    tunnel_addresses(spec)
 
 
 def is_encrypted(spec: NetworkSpec) -> bool:
     return spec.driver_opts.get(ENCRYPTED, "false").lower() in ("", "true", "1")
 
 
-def ends(spec: NetworkSpec) -> tuple[str, tuple[str, ...]]:
+def tunnel_addresses(spec: NetworkSpec) -> tuple[str, tuple[str, ...]]:
     """The tunnel's addresses, this host's and the others'; on encrypted networks those of the WireGuard links. Raises
     InvalidSpec."""
     own, index = place(spec)
@@ -99,7 +99,7 @@ def has_other_hosts(record: NetworkRecord) -> bool:
     if not is_overlay(record) or PEERS in record.spec.driver_opts:
         return False
     try:
-        now = ends(record.spec), pools(record.spec)[0].ip_range
+        now = tunnel_addresses(record.spec), pools(record.spec)[0].ip_range
     except InvalidSpec:
         return False
     return now != ((record.underlay, record.peers), record.pools[0].ip_range)
