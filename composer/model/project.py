@@ -112,13 +112,6 @@ class Project(Element):
         `contents` are the texts of secrets and configs whose variables are not in `environ`: those of an included
         project with an environment of its own.
         """
-        given = {key: value for key, value in tree.items() if key not in ("version", "include") and value is not None}
-        for key in ("networks", "volumes", "configs", "secrets"):
-            if isinstance(given.get(key), Mapping):
-                given[key] = {name: {} if inner is None else inner for name, inner in given[key].items()}
-        for (kind, name), text in (contents or {}).items():
-            if name in given.get(kind, {}):
-                given[kind] = {**given[kind], name: {**given[kind][name], "content": text}}
         extra = {
             "working_dir": working_dir,
             "compose_files": compose_files,
@@ -131,9 +124,21 @@ class Project(Element):
             "where": where,
         }
         try:
-            return cls.model_validate({**given, **extra})
+            return cls.model_validate({**_elements(tree, contents or {}), **extra})
         except ValidationError as error:
             raise ModelError(_explain(error, where)) from error
+
+
+def _elements(tree: Mapping[str, Any], contents: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """The top-level elements: null ones as empty mappings, and secrets and configs with their texts."""
+    given = {key: value for key, value in tree.items() if key not in ("version", "include") and value is not None}
+    for key in ("networks", "volumes", "configs", "secrets"):
+        if isinstance(given.get(key), Mapping):
+            given[key] = {name: {} if inner is None else inner for name, inner in given[key].items()}
+    for (kind, name), text in contents.items():
+        if name in given.get(kind, {}):
+            given[kind] = {**given[kind], name: {**given[kind][name], "content": text}}
+    return given
 
 
 def _explain(error: ValidationError, where: Where) -> str:

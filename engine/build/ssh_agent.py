@@ -113,6 +113,18 @@ def _opened(key: str) -> IO[bytes]:
         raise OperationFailed.of("open ssh agent or key", key, error) from error
 
 
+def _connected(listener: socket.socket, upstream: str) -> tuple[tuple[socket.socket, socket.socket], ...]:
+    """Accept a client and connect it to the agent: each end with the other, nothing if the agent does not answer."""
+    client, agent = listener.accept()[0], socket.socket(socket.AF_UNIX)
+    try:
+        agent.connect(upstream)
+    except OSError:
+        client.close()
+        agent.close()
+        return ()
+    return (client, agent), (agent, client)
+
+
 def _relay(listener: socket.socket, stopped: socket.socket, upstream: str) -> None:
     """Carry bytes between each connection and one of its own to the agent, until `stopped` ends."""
     peers: dict[socket.socket, socket.socket] = {}
@@ -135,14 +147,7 @@ def _relay(listener: socket.socket, stopped: socket.socket, upstream: str) -> No
                         end.close()
                     return
                 if ready is listener:
-                    client, agent = listener.accept()[0], socket.socket(socket.AF_UNIX)
-                    try:
-                        agent.connect(upstream)
-                    except OSError:
-                        client.close()
-                        agent.close()
-                        continue
-                    for end, other in ((client, agent), (agent, client)):
+                    for end, other in _connected(listener, upstream):
                         peers[end] = other
                         selector.register(end, selectors.EVENT_READ)
                 elif ready in peers:

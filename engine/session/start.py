@@ -30,6 +30,7 @@ from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, He
 from engine.volume import store as volumes
 
 if TYPE_CHECKING:
+    from engine.keeper.client import KeeperClient
     from engine.net.endpoint import Plan
 
 _REMEMBERED = 10
@@ -63,11 +64,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
         await _reach_log_target(spec)
         answer, streams = await keeper.ask("create", id=container_id, bundle=path)
         pid, pid_start = answer["pid"], answer["pid_start"]
-        try:
-            await group.wiring.connect(container_id, pid, plans)
-        except EngineError:
-            await keeper.ask("failure", id=container_id)  # the process has exited, and this tells why
-            raise
+        await _connect(group, keeper, container_id, pid, plans)
         group.ended.setdefault(container_id, Event())
         running = _running(record.state, checked=_is_checked(spec.healthcheck, image.config.healthcheck))
         endpoints = tuple(plan.endpoint for plan in plans)
@@ -138,6 +135,15 @@ async def _reach_log_target(spec: ContainerSpec) -> None:
     except OSError as error:
         text = error.strerror or str(error)
         raise StartFailed(f"failed to initialize logging driver {ship['driver']}: {text}") from error
+
+
+async def _connect(group: Group, keeper: KeeperClient, container_id: str, pid: int, plans: list[Plan]) -> None:
+    """Connect the process's network namespace. If that fails because the process has exited, raises why it has."""
+    try:
+        await group.wiring.connect(container_id, pid, plans)
+    except EngineError:
+        await keeper.ask("failure", id=container_id)
+        raise
 
 
 async def _serve_names(group: Group, container_id: str, pid: int) -> None:

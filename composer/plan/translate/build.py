@@ -13,6 +13,10 @@ from composer.release import COMPOSE
 from engine.spec.image import BuildSecret, BuildSpec
 
 
+def _own_labels(scope: Scope) -> dict[str, str]:
+    return {labels.PROJECT: scope.project.name, labels.SERVICE: scope.name, labels.VERSION: COMPOSE}
+
+
 def build(scope: Scope) -> BuildSpec | None:
     wanted = scope.service.build
     if wanted is None:
@@ -29,12 +33,7 @@ def build(scope: Scope) -> BuildSpec | None:
         tags=tuple(dict.fromkeys((scope.image, *wanted.tags))),
         args=dict(wanted.args),
         target=wanted.target,
-        labels={
-            **wanted.labels,
-            labels.PROJECT: scope.project.name,
-            labels.SERVICE: scope.name,
-            labels.VERSION: COMPOSE,
-        },
+        labels={**wanted.labels, **_own_labels(scope)},
         platforms=_platforms(scope, wanted.platforms),
         additional_contexts=dict(wanted.additional_contexts),
         cache_from=wanted.cache_from,

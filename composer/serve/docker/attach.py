@@ -142,6 +142,45 @@ async def _history(server: Server, record: ContainerRecord, raw: Client, wanted:
         reader.close()
 
 
+async def _copy(
+    server: Server,
+    record: ContainerRecord,
+    raw: Client,
+    stream: int,
+    wanted: set[int],
+    escape: Detach | None,
+    *,
+    framed: bool,
+) -> None:
+    """Copy between the client and a container's stream, until the container exits or the client detaches."""
+    async with anyio.create_task_group() as tasks:
+        pump = Pump(raw)
+        tasks.start_soon(server.observer.outputs.note, record.id, pump)
+        input_ended = anyio.Event()
+
+        async def copy_input(fd: int) -> None:
+            if await pump.half_closing(fd, escape):
+                server.journal.container("detach", record)
+                tasks.cancel_scope.cancel()
+            input_ended.set()
+
+        output = os.dup(stream)
+        if 0 in wanted:
+            tasks.start_soon(copy_input, os.dup(stream))
+        else:
+            input_ended.set()
+        with anyio.CancelScope() as connected:
+            tasks.start_soon(_until_disconnected, raw, connected)
+            if record.spec.tty or (framed and wanted >= {1, 2}):
+                await pump.plain(output)
+            else:
+                await pump.chosen(output, wanted, framed=framed)
+            await pump.read()
+        if connected.cancelled_caught:
+            await input_ended.wait()  # what the client sent before it left
+        tasks.cancel_scope.cancel()
+
+
 async def _live(
     server: Server,
     record: ContainerRecord,
@@ -165,33 +204,7 @@ async def _live(
     try:
         assert process.stream is not None
         os.set_blocking(process.stream, False)
-        out = os.dup(process.stream)
-        async with anyio.create_task_group() as tasks:
-            pump = Pump(raw)
-            tasks.start_soon(server.observer.outputs.note, record.id, pump)
-
-            input_ended = anyio.Event()
-
-            async def typed(fd: int) -> None:
-                if await pump.half_closing(fd, escape):
-                    server.journal.container("detach", record)
-                    tasks.cancel_scope.cancel()
-                input_ended.set()
-
-            if 0 in wanted:
-                tasks.start_soon(typed, os.dup(process.stream))
-            else:
-                input_ended.set()
-            with anyio.CancelScope() as connected:
-                tasks.start_soon(_until_disconnected, raw, connected)
-                if record.spec.tty or (framed and wanted >= {1, 2}):
-                    await pump.plain(out)
-                else:
-                    await pump.chosen(out, wanted, framed=framed)
-                await pump.read()
-            if connected.cancelled_caught:
-                await input_ended.wait()  # what the client sent before it left
-            tasks.cancel_scope.cancel()
+        await _copy(server, record, raw, process.stream, wanted, escape, framed=framed)
     finally:
         process.close()
 

@@ -41,16 +41,13 @@ def specification(name: str, payload: body.Create, image: ImageRecord) -> Contai
     mode = host.network_mode or "default"
     networks = _networks(payload, mode)
     shell = body.words(payload.cmd)
-    entrypoint = body.words(payload.entrypoint)
     return ContainerSpec(
         name=name,
         image=image.id,
         image_ref=payload.image or image.id,
         labels=payload.labels or {},
         annotations=host.annotations or {},
-        entrypoint=tuple(word for word in entrypoint if entrypoint != ("",))
-        if payload.entrypoint is not None
-        else None,
+        entrypoint=_entrypoint(payload),
         command=shell if payload.cmd else None,
         environment=_environment(payload.env or ()),
         working_dir=payload.working_dir or "",
@@ -96,15 +93,7 @@ def specification(name: str, payload: body.Create, image: ImageRecord) -> Contai
         sysctls=host.sysctls or {},
         devices=tuple(_device(one) for one in host.devices or ()),
         device_cgroup_rules=tuple(host.device_cgroup_rules or ()),
-        device_requests=tuple(
-            DeviceRequest(
-                driver=one.driver or "",
-                count=one.count or 0,
-                device_ids=tuple(one.device_ids or ()),
-                capabilities=tuple(word for words in one.capabilities or () for word in words),
-            )
-            for one in host.device_requests or ()
-        ),
+        device_requests=tuple(_device_request(one) for one in host.device_requests or ()),
         resources=resources(host),
         healthcheck=_healthcheck(payload.healthcheck),
         restart=restart_policy(host.restart_policy or body.RestartPolicy(), auto_remove=bool(host.auto_remove)),
@@ -204,6 +193,23 @@ def _port(text: str) -> tuple[int, str]:
     if not number.isdigit() or not 0 < int(number) < 65536 or protocol not in ("tcp", "udp", "sctp"):
         raise BadRequest(f"invalid port specification: {text!r}")
     return int(number), protocol
+
+
+def _entrypoint(payload: body.Create) -> tuple[str, ...] | None:
+    """None keeps the image's entrypoint; [""] removes it."""
+    if payload.entrypoint is None:
+        return None
+    words = body.words(payload.entrypoint)
+    return () if words == ("",) else words
+
+
+def _device_request(payload: body.DeviceRequest) -> DeviceRequest:
+    return DeviceRequest(
+        driver=payload.driver or "",
+        count=payload.count or 0,
+        device_ids=tuple(payload.device_ids or ()),
+        capabilities=tuple(word for words in payload.capabilities or () for word in words),
+    )
 
 
 def _device(payload: body.Device) -> Device:

@@ -104,6 +104,21 @@ def no_return() -> Iterator[None]:
         os._exit(125)
 
 
+def _settings(bundle: Bundle, request: Exec) -> Process:
+    """The container's, with those of the request."""
+    settings: Process = {**bundle["process"], **request["process"]}
+    if request.get("privileged"):  # all capabilities; seccomp filter and profile stay the container's, as in Docker
+        settings["capabilities"] = {"bounding": -1, "effective": -1}
+    return settings
+
+
+def _open_terminal(request: Exec, channel: Channel) -> None:
+    """Make a pseudo-terminal the process's terminal, and send its master to the keeper."""
+    master = terminal.open_pair(*request["process"].get("console_size", ()))
+    channel.send({"event": "terminal"}, (master,))
+    os.close(master)
+
+
 def join_and_run(
     bundle: Bundle,
     request: Exec,
@@ -123,9 +138,7 @@ def join_and_run(
         own_words.erase()  # anyone may read the command line, which names paths of the host
         kernel, progress = Direct(channel), Progress(bundle, tuple(streams), channel.fileno())
         steps.hide(kernel, progress)
-        settings: Process = {**bundle["process"], **request["process"]}
-        if request.get("privileged"):  # all capabilities; seccomp filter and profile stay the container's, as in Docker
-            settings["capabilities"] = {"bounding": -1, "effective": -1}
+        settings = _settings(bundle, request)
         privileges.preload(bundle["process"]["seccomp"])
         for number, fd in streams.items():
             os.dup2(fd, number)
@@ -148,9 +161,7 @@ def join_and_run(
             os._exit(0)
         os.setsid()
         if request.get("tty"):
-            master = terminal.open_pair(*request["process"].get("console_size", ()))
-            channel.send({"event": "terminal"}, (master,))
-            os.close(master)
+            _open_terminal(request, channel)
         if early:
             process.keep_descriptors(kernel, progress.channel)
             process.execute(kernel, settings, progress.user, bundle["hostname"])
