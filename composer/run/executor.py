@@ -61,8 +61,9 @@ from engine.spec.container import ContainerSpec, Membership
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
+    from composer.run.handles import LogReader, Watch
     from composer.run.jobs.scheduler import Scheduler
-    from composer.run.port import Changes, LogReader, Watch
+    from composer.run.port import Changes
 
 STEADY = 0.5
 """Seconds that a container without a healthcheck must run before it counts as running, so that a program that fails at

@@ -24,7 +24,7 @@ from engine.spec.container import ContainerSpec
 
 if TYPE_CHECKING:
     from composer.run.executor import OperationContext
-    from composer.run.port import LogReader
+    from composer.run.handles import LogReader
 
 Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 """A context manager for pure waiting, in which other requests get their turn."""

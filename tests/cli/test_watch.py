@@ -1,6 +1,7 @@
 """Which changes `watch` acts on, and where they go."""
 
-from composer.cli.commands.watch import Rule, _quoted
+from composer.cli.commands.watch import _quoted
+from composer.cli.project.watch_rules import Rule
 
 
 def test_which_changes_concern_a_rule_and_where_they_go() -> None:

@@ -13,7 +13,7 @@ from composer.cli.project.containers import one
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
-    from composer.run.port import Process
+    from composer.run.handles import Process
     from engine.spec.state import ContainerRecord
 
 COMMAND = Command(

@@ -17,7 +17,7 @@ from composer.plan.labels import AUTOREMOVE
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.plan.desired import Desired, DesiredService
-    from composer.run.port import Process
+    from composer.run.handles import Process
     from engine.spec.container import ContainerSpec
 
 COMMAND = Command(

@@ -116,7 +116,8 @@ def events(context: Context, args: Args) -> int:
 
 def prune(context: Context, args: Args) -> int:
     """As docker: prune containers, networks, with --volumes anonymous volumes, images, build cache."""
-    from composer.cli.commands import container, image, network, volume
+    from composer.cli.commands import image, network, volume
+    from composer.cli.project import container_changes
     from composer.cli.project.direct_changes import agreed
     from composer.view import container_list, images, networks, volumes
 
@@ -133,7 +134,7 @@ def prune(context: Context, args: Args) -> int:
     lines.append("all build cache" if args.all else "build cache that no image has")
     if not agreed(context, "This will remove:", lines, force=args.force):
         return 0
-    freed = container.remove_unused(context, stopped)
+    freed = container_changes.remove_unused(context, stopped)
     network.remove_unused(context, networks.unused(engine, filters))
     if args.volumes:
         freed += volume.remove_unused(context, volumes.unused(engine, filters, everything=False))

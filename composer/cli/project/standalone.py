@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
     from composer.cli.project.context import Context
     from composer.plan.operations import Change
-    from composer.run.port import Process
+    from composer.run.handles import Process
     from engine.spec.container import ContainerSpec
     from engine.spec.image import ImageRecord
     from engine.spec.state import ContainerRecord

@@ -13,7 +13,7 @@ from engine.poll import write_all
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
-    from composer.run.port import LogReader
+    from composer.run.handles import LogReader
     from engine.spec.state import ContainerRecord
 
 

@@ -25,7 +25,7 @@ from engine.spec.state import Status
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.cli.terminal.streams import Output, Outputs
-    from composer.run.port import LogReader
+    from composer.run.handles import LogReader
     from engine.spec.state import ContainerExit, ContainerRecord
     from engine.spec.stream import LogEntry
 

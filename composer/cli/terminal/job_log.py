@@ -13,8 +13,8 @@ from engine.poll import readable, write_all
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.cli.project.jobs import Listed
+    from composer.run.handles import LogReader, Watch
     from composer.run.jobs.records import Run
-    from composer.run.port import LogReader, Watch
     from engine.spec.stream import LogEntry
 
 PAUSE = 0.5

@@ -21,7 +21,7 @@ from engine.poll import write_all
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
-    from composer.run.port import Process
+    from composer.run.handles import Process
     from engine.spec.container import ExecSpec
     from engine.spec.state import ContainerRecord
 

@@ -21,7 +21,7 @@ from engine.spec.stream import LogEntry
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.plan.desired import Desired
-    from composer.run.port import Process
+    from composer.run.handles import Process
     from engine.spec.state import ContainerRecord
 
 LIMIT = 64 << 20

@@ -19,7 +19,8 @@ from engine.spec.state import ContainerRecord
 from engine.spec.stream import LogEntry
 
 if TYPE_CHECKING:
-    from composer.run.port import Changes, LogReader
+    from composer.run.handles import LogReader
+    from composer.run.port import Changes
 
 
 class JobRunner:

@@ -32,7 +32,7 @@ from engine.spec.container import PIPE, ExecSpec
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
-    from composer.run.port import Process
+    from composer.run.handles import Process
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.raw import Raw
     from composer.serve.http.request import Request

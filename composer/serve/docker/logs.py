@@ -15,7 +15,7 @@ from composer.view.errors import Refusal
 from engine.errors import Unsupported
 
 if TYPE_CHECKING:
-    from composer.run.port import LogReader
+    from composer.run.handles import LogReader
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
