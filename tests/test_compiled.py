@@ -55,7 +55,7 @@ def tree(tmp_path):
     return Tree(tmp_path)
 
 
-def test_the_second_process_imports_from_the_file(tree):
+def test_second_process_uses_the_file(tree):
     assert tree.run() == (1, False)
     written = tree.cache.stat()
     assert written.st_mode & 0o777 == 0o644
@@ -113,7 +113,7 @@ def test_damaged_code_is_read_from_the_source(tree):
     assert value == 1
 
 
-def test_another_interpreter_does_not_use_it(tree):
+def test_other_interpreters_ignore_the_file(tree):
     tree.run()
     assert tree.run("-I", "-O") == (1, False)
 
@@ -132,7 +132,7 @@ def test_modules_of_the_current_directory_stay_out(tree, tmp_path):
     assert b"here/mine.py" not in tree.cache.read_bytes()
 
 
-def test_nothing_is_written_where_python_must_not(tree):
+def test_no_file_is_written_with_dont_write_bytecode(tree):
     tree.run("-I", "-B")
     assert not tree.cache.exists()
 

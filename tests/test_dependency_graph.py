@@ -7,7 +7,7 @@ from composer.dependency_graph import CycleError, check_acyclic, critical_path, 
 NEEDS = {"web": ["api", "cache"], "api": ["db"], "cache": [], "db": [], "job": ["db", "elsewhere"]}
 
 
-def test_what_starts_together_and_what_takes_longest():
+def test_waves_and_critical_path():
     assert waves(NEEDS) == [["cache", "db"], ["api", "job"], ["web"]]
     assert critical_path(NEEDS) == ["db", "api", "web"]
 

@@ -60,7 +60,7 @@ def running(composer):
 
 
 @pytest.mark.parametrize("bare", [True, False], ids=["bare kernel", "leftovers in the kernel"])
-def test_containers_running_before_a_reboot_start_again(composer, reboot, bare):
+def test_reboot_restarts_running_containers(composer, reboot, bare):
     composer("up", "-d")
     composer("stop", "stopped")
     reboot(bare=bare)

@@ -101,7 +101,7 @@ def test_the_same_build_gives_the_same_image(builder, base):
         {"text": "FROM base\nENV A=1\nWORKDIR /q\nCOPY d /d/\n"},
     ],
 )
-def test_what_makes_a_copy_run_again(builder, base, change):
+def test_copy_runs_after_relevant_changes(builder, base, change):
     text = "FROM base\nCOPY d /d/\n"
     builder(text, files={"d/a": "1"})
     if "mode" in change:
@@ -110,7 +110,7 @@ def test_what_makes_a_copy_run_again(builder, base, change):
     assert builder.cached == 0
 
 
-def test_what_does_not_make_a_copy_run_again(builder, base):
+def test_copy_is_cached_after_irrelevant_changes(builder, base):
     builder("FROM base\nCOPY d /d/\n", files={"d/a": "1", ".dockerignore": "d/*.log"})
     os.utime(builder.context.path / "d/a", (5, 5))
     os.chown(builder.context.path / "d/a", 5, 5)
@@ -194,7 +194,7 @@ def test_between_stages(builder, base):
     assert [line for line in builder.lines if "FROM" in line] == ["#1 [one 1/2] FROM base AS one"]
 
 
-def test_the_target_and_only_what_it_needs(builder, base):
+def test_only_stages_of_the_target_are_built(builder, base):
     record = builder("FROM base AS a\nLABEL x=a\nFROM nowhere AS b\nFROM a AS c\nLABEL x=c", target="a")
     assert record.config.labels == {"x": "a"}
     with pytest.raises(BuildFailed, match=r"'d' could not be found(.|\n)*It has a, b\."):
@@ -222,7 +222,7 @@ def test_onbuild_runs_in_the_next_build(builder, base):
     assert record.config.on_build == ()
 
 
-def test_archives_are_unpacked_by_add_alone(builder, base):
+def test_only_add_unpacks_archives(builder, base):
     files = {
         "x.tar.gz": gzip.compress(archive(f="F")),
         "plain.gz": gzip.compress(b"no archive"),

@@ -60,7 +60,7 @@ def host(start_registry):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["local", "registry"])
-def test_all_steps(here, elsewhere, tmp_path, request, kind):
+def test_cache_of_all_steps(here, elsewhere, tmp_path, request, kind):
     if kind == "local":
         to, source = f"type=local,dest={tmp_path}/cache,mode=max", f"type=local,src={tmp_path}/cache"
     else:
@@ -76,7 +76,7 @@ def test_all_steps(here, elsewhere, tmp_path, request, kind):
     assert elsewhere.cached == 3
 
 
-def test_only_the_steps_of_the_image(here, elsewhere, tmp_path):
+def test_cache_of_the_images_steps(here, elsewhere, tmp_path):
     here(TEXT, files=FILES, cache_to=(f"type=local,dest={tmp_path}/cache",))
     elsewhere(TEXT, cache_from=(f"type=local,src={tmp_path}/cache",))
     assert elsewhere.cached == 2
@@ -205,7 +205,7 @@ def test_entries_that_are_refused(text, export, problem):
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_all_platforms_in_one_cache(here, elsewhere, tmp_path, mode):
+def test_cache_holds_all_platforms(here, elsewhere, tmp_path, mode):
     text = "FROM scratch\nARG TARGETARCH\nCOPY same /same\nCOPY $TARGETARCH /name\n"
     options = {"platforms": ("linux/amd64", "linux/arm64"), "tags": ("two",)}
     files = {"same": "same", "amd64": "amd64", "arm64": "arm64"}

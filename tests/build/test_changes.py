@@ -16,6 +16,6 @@ def test_changes():
     ("change", "message"),
     [("RUN x", "RUN cannot be a change"), ("NOPE", "NOPE cannot be a change"), ("ENV A=${", "missing '}'")],
 )
-def test_other_values_are_refused(change, message):
+def test_invalid_changes_are_refused(change, message):
     with pytest.raises(BuildFailed, match=message):
         amend(ImageConfig(), [change])

@@ -45,7 +45,7 @@ def test_the_paths_that_instructions_name(text, found):
         "ARG I=busybox\nFROM $I\nCOPY a /\n",
     ],
 )
-def test_any_path_may_be_read(text):
+def test_any_path_is_parsed(text):
     assert paths(text) is None
 
 

@@ -33,14 +33,14 @@ def test_remembered_between_builds(tmp_path, file):
 @pytest.mark.parametrize(
     "change", [{"st_ino": 1}, {"st_size": 9}, {"st_mtime_ns": 7}, {"st_ctime_ns": 6}, {"st_mode": 0}]
 )
-def test_any_change_of_status_forgets(tmp_path, file, change):
+def test_changed_status_invalidates_digest(tmp_path, file, change):
     digests = Digests(str(tmp_path), "/context")
     digests.put("file", old(file), b"12")
     digests.save()
     assert Digests(str(tmp_path), "/context").get("file", old(file, **change)) is None
 
 
-def test_a_file_that_was_just_written_is_not_trusted(tmp_path, file):
+def test_recently_written_file_is_hashed_again(tmp_path, file):
     digests = Digests(str(tmp_path), "/context")
     digests.put("file", os.stat(file), b"12")
     digests.save()

@@ -45,7 +45,7 @@ def rootfs(size):
     return out
 
 
-def test_an_import_fails_cleanly_and_the_store_goes_on(images):
+def test_failed_import_leaves_store_usable(images):
     small = import_rootfs(images, rootfs(1 << 20), tags=["small"])
     with pytest.raises(OperationFailed, match="ENOSPC"):
         import_rootfs(images, rootfs(32 << 20), tags=["large"])

@@ -60,6 +60,6 @@ def test_special_bits_as_buildkit(text, before, after, kind):
 
 
 @pytest.mark.parametrize("text", ["", "999", "u=z", "rwx,", "12345", "u=rwx go=r", "u=6", "u", "U=r"])
-def test_other_values_are_refused(text):
+def test_invalid_modes_are_refused(text):
     with pytest.raises(ValueError, match="invalid chmod"):
         Mode.parse(text)

@@ -72,7 +72,7 @@ def output(builder):
 FETCH = "wget -qO- http://$(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p'):8123/"
 
 
-def test_a_step_reaches_the_outside_and_leaves_nothing(builder, images, website):
+def test_step_network_is_removed(builder, images, website):
     builder(f"FROM busybox\nRUN ip -o addr show eth0 | wc -l && {FETCH}\nRUN {FETCH} > /fetched")
     assert output(builder)[-1] == "from the host"
     builder.run.close()

@@ -44,7 +44,7 @@ def tree(context):
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
-def test_the_same_layers(builder, base, tree, dockerfile, monkeypatch):
+def test_layers_equal_those_of_mkdir(builder, base, tree, dockerfile, monkeypatch):
     environment = {"SOURCE_DATE_EPOCH": "1700000000"}
     fresh = builder(f"FROM base\n{dockerfile}", args=environment)
     monkeypatch.setattr(NewDirectory, "begin", lambda self, path: None)

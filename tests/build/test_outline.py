@@ -48,7 +48,7 @@ def told(parameters):
     return [(one.name, one.value, one.description) for one in parameters]
 
 
-def test_what_a_stage_and_those_below_it_can_be_given(images, spec):
+def test_outline_lists_arguments_of_base_stages(images, spec):
     found = outline_of(spec(), images=images)
     assert (found.name, found.description, found.text) == ("second", "", DOCKERFILE)
     assert told(found.args) == [

@@ -46,7 +46,7 @@ def test_two_empty_stores_give_the_same_digests(tmp_path, busybox_rootfs):
     assert found[0] == found[1]
 
 
-def test_it_is_a_variable_too_and_a_number(builder, base):
+def test_source_date_epoch_from_environment(builder, base):
     record = builder("FROM base\nENV A=1", environ={"SOURCE_DATE_EPOCH": "0"})
     assert builder.images.file(record.id).created == "1970-01-01T00:00:00Z"
     with pytest.raises(BuildFailed, match="invalid SOURCE_DATE_EPOCH 'now'"):

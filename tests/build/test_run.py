@@ -43,7 +43,7 @@ def added(builder, busybox, record):
     return {path: text for path, text in builder.tree(record).items() if before.get(path, "") != text}
 
 
-def test_what_a_process_changes_is_a_layer_and_nothing_else(builder, busybox):
+def test_layer_contains_only_changes(builder, busybox):
     record = builder("FROM busybox\nRUN echo hello > /new && rm /etc/group && mkdir -p /d/e\n")
     assert added(builder, busybox, record) == {"new": "hello\n", "d": None, "d/e": None}
     assert "etc/group" not in builder.tree(record)
@@ -179,7 +179,7 @@ def test_cache_mounts_are_empty_in_a_build_without_the_cache(builder):
     assert output(builder) == ["3"]
 
 
-def test_secrets_are_read_and_leave_nothing(builder, busybox, tmp_path):
+def test_secrets_leave_no_trace(builder, busybox, tmp_path):
     (tmp_path / "token").write_text("hush")
     record = builder(
         "FROM busybox\n"
@@ -340,7 +340,7 @@ def test_an_interruption_ends_the_process(builder, run):
     assert [one for one in left_behind(run, builder.images) if "cgroup" not in one] == []
 
 
-def test_a_killed_keeper_is_an_error_and_leaves_nothing(builder, run):
+def test_killed_keeper_is_reported(builder, run):
     def strike(event):
         if event.get("text") == "started":
             signal.pidfd_send_signal(run._keeper, signal.SIGKILL)

@@ -35,7 +35,7 @@ FROM scratch AS later
         ("LATER", ["later"]),
     ],
 )
-def test_only_what_is_needed_is_built(target, expected):
+def test_unneeded_stages_are_skipped(target, expected):
     found = load(DIAMOND)
     assert [stage.title for stage in order(found, found.numbered(target))] == expected
 

@@ -42,7 +42,7 @@ def swapping(context, tmp_path):
 
 @pytest.mark.root
 @pytest.mark.parametrize("text", ["FROM scratch\nCOPY . /c\n", "FROM scratch\nCOPY f /c/f\nADD d /c/d\n"])
-def test_only_the_context_is_read(builder, swapping, text):
+def test_swapped_link_stays_inside_context(builder, swapping, text):
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(EngineError):  # what is copied was replaced meanwhile

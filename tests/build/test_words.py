@@ -119,7 +119,7 @@ def test_heredocs_keep_quotes():
     assert expand_heredoc("'$x' \"${e:-1}\" \\$x \\n", VALUES) == "'foo.tar.gz' \"1\" $x n"
 
 
-def test_the_other_escape_character():
+def test_backtick_as_escape_character():
     assert expand("c:\\a`$x", VALUES, "`") == "c:\\a$x"
 
 

@@ -155,7 +155,7 @@ def test_unmounted_cgroups(tmp_path):
         handle.freeze()
 
 
-def test_projects_of_the_same_name_below_other_state_roots_leave_each_other_alone(tmp_path):
+def test_state_roots_have_separate_cgroups(tmp_path):
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "cgroup.procs").touch()
     theirs = Cgroups.detect(str(tmp_path), owner="0a1b2c3d")

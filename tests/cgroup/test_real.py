@@ -105,7 +105,7 @@ def test_paused_container_makes_no_progress(host):
     assert host.exec(record, "true").code == 0
 
 
-def test_all_processes_end_with_the_first(host):
+def test_first_process_exit_kills_the_others(host):
     record = host.start("sh", "-c", "sleep 1000 & setsid sleep 1000 & sleep 1000")
     pids = handle(host, record).pids()
     host.wait(host.session.stop(record.id, timeout=0))

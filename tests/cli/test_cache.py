@@ -73,14 +73,14 @@ def test_a_changed_file(folder, tmp_path, change):
     assert cache(folder).find() is None
 
 
-def test_a_file_that_was_not_there(folder, tmp_path):
+def test_created_file_invalidates_entry(folder, tmp_path):
     put(cache(folder), [str(tmp_path / "compose.override.yaml")])
     assert cache(folder).find() is not None
     aged(tmp_path / "compose.override.yaml")
     assert cache(folder).find() is None
 
 
-def test_a_file_written_just_now_could_change_unseen(folder, tmp_path):
+def test_recently_written_file_is_not_cached(folder, tmp_path):
     path = tmp_path / "compose.yaml"
     path.write_text("x")
     put(cache(folder), [str(path)])
@@ -103,12 +103,12 @@ def test_a_used_variable(folder, before, after):
     ],
     ids=str,
 )  # fmt: skip
-def test_other_options_have_other_entries(folder, other):
+def test_entry_depends_on_options(folder, other):
     put(cache(folder))
     assert cache(folder, **other).find() is None
 
 
-def test_other_folder_has_another_entry(folder, tmp_path, monkeypatch):
+def test_entry_depends_on_folder(folder, tmp_path, monkeypatch):
     put(cache(folder))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

@@ -72,7 +72,7 @@ def no_loading(monkeypatch):
     return forbid
 
 
-def test_the_second_time_no_file_is_read(project, tmp_path, no_loading):
+def test_second_load_reads_no_file(project, tmp_path, no_loading):
     first = context(tmp_path).desired
     assert first.services["web"].image == "web:1"
     assert first.known == ("other", "tool", "web")
@@ -143,7 +143,7 @@ def test_warnings_are_printed_once_per_command(project, tmp_path):
 
 
 @pytest.mark.parametrize("silence", ["x-composer: {silence: [no-effect]}\n", ""])
-def test_what_has_no_effect_can_be_silenced(project, tmp_path, silence):
+def test_warnings_without_effect_can_be_silenced(project, tmp_path, silence):
     write(project / "compose.yaml", f"{silence}services: {{web: {{image: a, deploy: {{labels: {{a: b}}}}}}}}\n")
     warnings = context(tmp_path).desired.warnings
     assert len(warnings) == (0 if silence else 1)
@@ -200,7 +200,7 @@ DISCOVERED = {
 
 
 @pytest.mark.parametrize("what", DISCOVERED)
-def test_a_file_that_is_found_instead_is_seen(tmp_path, monkeypatch, what):
+def test_preferred_file_invalidates_cache(tmp_path, monkeypatch, what):
     there, added, image = DISCOVERED[what]
     (tmp_path / "top" / "below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "top" / "below")
@@ -222,7 +222,7 @@ def test_a_file_that_is_found_instead_is_seen(tmp_path, monkeypatch, what):
         ("sub/more.yaml", "services: {more: {image: 'other:${TAG:-1}'}}\n", lambda web: True),
     ],
 )
-def test_what_other_keys_read_is_seen(tmp_path, monkeypatch, name, text, seen):
+def test_files_of_other_keys_invalidate_cache(tmp_path, monkeypatch, name, text, seen):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     write(

@@ -49,7 +49,7 @@ def desired(tmp_path, monkeypatch):
     return load
 
 
-def test_the_same_content_is_not_translated_again(desired, monkeypatch):
+def test_unchanged_content_reuses_translation(desired, monkeypatch):
     before = desired(TEXT, CONF="a")
     monkeypatch.setattr("composer.plan.translate.translation", None)
     after = desired("# a comment\n" + TEXT, CONF="a")
@@ -69,7 +69,7 @@ def test_the_same_content_is_not_translated_again(desired, monkeypatch):
     ],
     ids=["value", "variable in the file", "variable of a config", "variable of .env", "name"],
 )
-def test_another_content_is_translated(desired, change):
+def test_changed_content_is_translated(desired, change):
     before = desired(TEXT, files={".env": "CONF=a\n"})
     assert change(desired) != before
     os.unlink(".env")

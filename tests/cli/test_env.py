@@ -92,7 +92,7 @@ def test_usage(env, words):
     assert env(*words, code=1)
 
 
-def test_two_changes_at_once(env, tmp_path):
+def test_concurrent_changes_are_kept(env, tmp_path):
     threads = [threading.Thread(target=change, args=(str(tmp_path / ".env"), {f"T{i}": "1"})) for i in range(8)]
     for thread in threads:
         thread.start()

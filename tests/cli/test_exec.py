@@ -86,7 +86,7 @@ def test_ctrl_c_is_a_key_for_the_process() -> None:
     assert session.end() == 3
 
 
-def test_the_detach_keys_leave_the_process_alone() -> None:
+def test_detach_keys_keep_the_process_running() -> None:
     session = Session("exec", "web", "sh", "-c", "echo $$ ready; while :; do read -r line; done")
     pid = int(session.until(b"ready").split()[0])
     session.type(b"\x10\x11")
@@ -94,7 +94,7 @@ def test_the_detach_keys_leave_the_process_alone() -> None:
     assert Path(f"/proc/{pid}").exists() is False or os.kill(pid, signal.SIGKILL) is None
 
 
-def test_what_is_typed_arrives_as_typed() -> None:
+def test_terminal_input_is_unchanged() -> None:
     session = Session("exec", "web", "cat")
     session.type("grüße\n".encode())
     session.until("grüße\r\ngrüße\r\n".encode())

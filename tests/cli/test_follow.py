@@ -155,7 +155,7 @@ def test_wait_prints_the_exit_codes(engine: FileEngine, output: Output) -> None:
     assert result == [4]
 
 
-def test_events(engine: FileEngine, output: Output) -> None:
+def test_followed_events(engine: FileEngine, output: Output) -> None:
     began = time.time()
     engine.put("web", created_at=began, started_at=began + 0.001)
     until = began + 3

@@ -22,7 +22,7 @@ from composer.cli.parsing.guess import may_start
         ("-f web/compose.yaml up", False),
     ],
 )
-def test_whether_a_command_may_start_a_supervisor(tmp_path, monkeypatch, line, expected):
+def test_guess_supervisor_start(tmp_path, monkeypatch, line, expected):
     (tmp_path / "run" / "web").mkdir(parents=True)
     (tmp_path / "run" / "web" / "supervisor.sock").touch()
     monkeypatch.chdir(tmp_path)

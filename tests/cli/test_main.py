@@ -224,7 +224,7 @@ def test_without_a_project_a_listing_is_an_error(tmp_path: Path, command: str) -
 
 
 @pytest.mark.parametrize(("given", "shown"), [({}, False), ({"LC_CTYPE": "C.UTF-8"}, True)], ids=["none", "own"])
-def test_projects_see_the_variables_of_the_caller_alone(tmp_path: Path, given: dict[str, str], shown: bool) -> None:
+def test_projects_see_only_the_callers_variables(tmp_path: Path, given: dict[str, str], shown: bool) -> None:
     """In the C locale, Python sets LC_CTYPE (PEP 538)."""
     (tmp_path / "compose.yaml").write_text("services: {a: {image: x}}\n")
     done = subprocess.run(

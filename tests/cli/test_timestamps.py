@@ -29,7 +29,7 @@ NOW = 1357133017_000_000_001
         ("1357133017.1234567899", 1357133017_123_456_789),
     ],
 )
-def test_moments(text: str, moment: int) -> None:
+def test_timestamps_are_parsed(text: str, moment: int) -> None:
     assert parse_timestamp(text, now=NOW) == moment
 
 
@@ -47,6 +47,6 @@ def test_local_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "5 minutes", "12q", "-", "2013-13-01", ".s", "1.2.3", "-5"])
-def test_anything_else_is_refused(text: str) -> None:
+def test_invalid_timestamps_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="invalid time"):
         parse_timestamp(text)

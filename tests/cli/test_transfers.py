@@ -18,14 +18,14 @@ def test_the_file_appears_when_it_is_complete(tmp_path):
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
-def test_a_process_that_is_killed_leaves_nothing(tmp_path):
+def test_killed_process_leaves_no_file(tmp_path):
     """The file has no name until then."""
     with written(str(tmp_path / "a.tar")) as fd:
         os.write(fd, b"half")
         assert os.listdir(tmp_path) == []
 
 
-def test_a_failure_leaves_nothing(tmp_path):
+def test_failed_transfer_leaves_no_file(tmp_path):
     with pytest.raises(ZeroDivisionError), written(str(tmp_path / "a.tar")):
         raise ZeroDivisionError
     assert os.listdir(tmp_path) == []

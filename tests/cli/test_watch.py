@@ -4,7 +4,7 @@ from composer.cli.commands.watch import _quoted
 from composer.cli.project.watch_rules import Rule
 
 
-def test_which_changes_concern_a_rule_and_where_they_go() -> None:
+def test_rule_matches_and_destinations() -> None:
     rule = Rule("web", "/p/src/", "sync", target="/app", ignore=["*.log"])
     assert rule.concerns("/p/src/a.py") and not rule.concerns("/p/src/a.log") and not rule.concerns("/p/other")
     assert rule.destination("/p/src/sub/a.py") == "/app/sub/a.py"

@@ -43,7 +43,7 @@ def environment(**request):
     return applied(**request).environment
 
 
-def test_nothing_is_read_when_nothing_is_asked_for(folders):
+def test_specifications_are_read_only_on_request(folders):
     folders("vendor.com/gpu", {"0": {}}, suffix="json")
     spec = ContainerSpec(name="c", image="a")
     assert cdi.applied(spec) is spec
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_named(folders, tmp_path):
         applied(driver="cdi", device_ids=("vendor.com/card=one",))
 
 
-def test_in_a_container(box, folders, tmp_path):
+def test_device_appears_in_container(box, folders, tmp_path):
     (tmp_path / "library").write_text("of the vendor")
     mount = {"hostPath": str(tmp_path / "library"), "containerPath": "/usr/lib/vendor", "options": ["ro", "rbind"]}
     folders("vendor.com/card", {"one": {**EDITS, "mounts": [mount]}})
@@ -120,7 +120,7 @@ def test_seen_from_inside(box, folders, tmp_path):
     assert box.shell(script, device_requests=request) == "1:3\none\nvendor's\n0 44"
 
 
-def test_what_is_not_known_is_refused(folders):
+def test_unknown_devices_are_refused(folders):
     folders("vendor.com/net", {"0": {"netDevices": [{"hostInterfaceName": "eth9"}]}})
     with pytest.raises(Unsupported, match="needs netDevices"):
         applied(driver="cdi", device_ids=("vendor.com/net=0",))

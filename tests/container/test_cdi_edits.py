@@ -68,7 +68,7 @@ def test_device_nodes(box, edits):
     assert dict(zip(NODES, found.splitlines(), strict=True)) == {name: text for name, (_, text) in NODES.items()}
 
 
-def test_what_a_device_may_be_used_for(box, edits):
+def test_device_permissions(box, edits):
     node = {"type": "c", "major": 10, "minor": 235}
     for words, rule in (("rw", ["c 10:235 rw"]), ("", ["c 10:235 rwm"]), ("none", [])):
         edits(deviceNodes=[{"path": "/dev/own", **node, "permissions": words}, {"path": "/dev/pipe", "type": "p"}])

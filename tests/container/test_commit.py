@@ -42,7 +42,7 @@ def test_commit_keeps_the_containers_configuration(box, committed):
 
 
 @pytest.mark.parametrize("change", ["RUN true", "FROM busybox", "NONSENSE x", "ENV"])
-def test_other_instructions_are_refused(box, committed, change):
+def test_unsupported_instructions_are_refused(box, committed, change):
     record = box.create("true")
     with pytest.raises(BuildFailed, match="--change"):
         committed(record, changes=[change])

@@ -248,7 +248,7 @@ def test_lxcfs_files_may_cover_proc(box, tmp_path):
     assert box.shell("cat /proc/uptime", mounts=(bind(tmp_path / "uptime", "/proc/uptime"),)) == "1.0 1.0"
 
 
-def test_the_hosts_dev_is_left_as_it_is(box):
+def test_host_dev_is_unchanged(box):
     before = set(os.listdir("/dev"))
     assert "null" in box.shell("ls /dev", privileged=True, mounts=(bind("/dev", "/dev"),)).split()
     assert set(os.listdir("/dev")) - before <= {"mqueue"}
@@ -281,7 +281,7 @@ def test_mounts_below_dev_and_nested_ones(box, tmp_path):
         ((Mount(type="bind", source="/", target="/a", propagation="sideways"),), InvalidSpec, "sideways"),
     ],
 )
-def test_mounts_that_make_no_sense(box, mounts, error, text):
+def test_invalid_mounts_are_refused(box, mounts, error, text):
     with pytest.raises(error, match=text):
         box.create("true", mounts=mounts)
 

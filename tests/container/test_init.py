@@ -7,7 +7,7 @@ import pytest
 from engine.errors import StartFailed
 
 
-def test_it_is_the_first_process_and_the_program_its_child(box):
+def test_init_is_pid_1_and_parent_of_the_program(box):
     found = box.shell("echo $$; readlink /proc/1/exe; ls /proc/1/fd | wc -l", init=True)
     assert found.split("\n") == ["2", "/memfd:composer-init (deleted)", "3"]
 
@@ -21,7 +21,7 @@ def test_init_reaps_orphans(box):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGRTMIN + 3])
-def test_it_passes_signals_on(box, number):
+def test_init_forwards_signals(box, number):
     script = f"trap 'exit 9' {int(number)}; touch /ready; while :; do sleep 0.01; done"
     record = box.start("sh", "-c", script, init=True)
     box.inside(record, "while ! [ -e /ready ]; do sleep 0.01; done")

@@ -29,7 +29,7 @@ def tree(tmp_path):
         ("disabled", "ro ro"),
     ],
 )
-def test_what_is_mounted_below_a_read_only_bind(box, tree, recursive, expected):
+def test_mounts_below_read_only_bind(box, tree, recursive, expected):
     mount = Mount(type="bind", source=tree, target="/tree", read_only=True, recursive=recursive)
     script = "ls /tree/below; for f in /tree /tree/below; do touch $f/new 2>/dev/null && echo rw || echo ro; done"
     assert box.shell(script, mounts=(mount,)).split() == expected.split()

@@ -49,7 +49,7 @@ def test_unknown_capabilities(box):
         box.create("true", cap_add=("FLY",))
 
 
-def test_what_is_isolated_by_default(box):
+def test_default_isolation(box):
     refused = [
         "mount -t tmpfs none /tmp",
         "hostname x",
@@ -76,7 +76,7 @@ def test_no_new_privileges(box, option):
     assert masks(box, security_opt=(option,), user="web")[3] == "2"
 
 
-def test_other_security_options(box):
+def test_unknown_security_options_are_refused(box):
     assert masks(box, security_opt=("seccomp=unconfined", "label:disable"))[3] == "0"
     assert box.shell("test -w /proc/sys/kernel/panic && echo open", security_opt=("systempaths=unconfined",)) == "open"
     with pytest.raises(InvalidSpec, match="'magic:on': not known"):

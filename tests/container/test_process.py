@@ -87,7 +87,7 @@ def test_entries_without_a_name_in_the_images_environment(box, images):
     assert box.shell("echo ok", image=image) == "ok"
 
 
-def test_a_user_that_an_image_invents_is_shown_in_one_line(box, images):
+def test_invalid_image_user_is_printed_on_one_line(box, images):
     image = images(ImageConfig(environment=("PATH=/bin",), user="x\nservice b: all is well", command=("true",)))
     with pytest.raises(StartFailed, match=r"find user x\\nservice b: no matching entry|find user x\\nservice b"):
         box.start("true", image=image)

@@ -104,7 +104,7 @@ def test_pids_are_limited(box):
 HUNGRY = "head -c 100000000 /dev/zero | tail -c 100000000 > /dev/null"
 
 
-def test_a_container_out_of_memory_says_so(box):
+def test_oom_kill_is_reported(box):
     record = box.start(
         "sh", "-c", "exec tail -c 100000000 /dev/zero", resources=Resources(memory=16 * MB, memory_swap=16 * MB)
     )
@@ -116,7 +116,7 @@ def test_a_container_out_of_memory_says_so(box):
     assert not box.state(record).oom_killed
 
 
-def test_a_killed_child_counts_too(box):
+def test_oom_kill_of_child_is_reported(box):
     record = box.start("sh", "-c", f"{HUNGRY}; echo survived", resources=Resources(memory=16 * MB, memory_swap=16 * MB))
     assert box.wait(record) == 0 and "survived" in box.log(record)
     assert box.state(record).oom_killed

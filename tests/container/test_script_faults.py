@@ -269,7 +269,7 @@ def test_keeper_holds_no_descriptors_of_started_containers(box, images, busybox_
         assert "script" not in file.read()
 
 
-def test_ended_container_is_freed_at_once(tmp_path):
+def test_ended_container_releases_memory(tmp_path):
     """It does not wait for the garbage collector, which runs once in a thousand containers."""
     path = tmp_path / "bundle.json"
     path.write_text(
@@ -326,7 +326,7 @@ os.waitpid(pid, 0)
 
 
 @pytest.mark.parametrize("place", [0, 3, 4, 5])
-def test_wherever_the_program_is_open(place):
+def test_start_survives_program_at_any_descriptor(place):
     """Even at the numbers where the process expects its script and its channel."""
     command = [sys.executable, "-c", SPAWN, str(place)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)

@@ -27,7 +27,7 @@ def test_without_a_limit_the_hosts_memory_counts(box):
         assert stats.memory_limit == int(file.readline().split()[1]) * 1024
 
 
-def test_only_what_runs_is_counted(box):
+def test_stopped_containers_have_no_stats(box):
     with pytest.raises(WrongState):
         box.engine.stats(box.group, box.create("true").id)
     with pytest.raises(NotFound):

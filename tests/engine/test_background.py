@@ -17,7 +17,7 @@ def limit():
 
 
 @pytest.mark.parametrize("number", [200, 500], ids=["below the limit", "above the limit"])
-def test_it_has_the_descriptors_that_it_was_given_and_no_other(tmp_path, limit, number):
+def test_process_gets_only_given_descriptors(tmp_path, limit, number):
     """A shell passes us the open pipe of `> >(tee log)`: its reader waits until every process has closed it."""
     read, low = os.pipe()
     write = os.dup2(low, number)

@@ -28,7 +28,7 @@ def test_the_socket_is_for_its_user_only(path):
         assert control.peer(client) == (os.getpid(), os.getuid())
 
 
-def test_only_one(path):
+def test_second_claim_is_refused(path):
     control.claim(path)
     with control.listen(path):
         done = subprocess.run(

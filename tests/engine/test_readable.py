@@ -13,7 +13,7 @@ def run(work):
     asyncio.run(asyncio.wait_for(work, 30))
 
 
-def test_it_is_called_while_there_is_something_to_read():
+def test_callback_runs_while_readable():
     async def work():
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -75,7 +75,7 @@ def test_writability_is_reported_until_no_longer_wanted():
     run(work())
 
 
-def test_it_may_be_closed_when_the_loop_has_ended():
+def test_close_after_the_loop_ended():
     kept = []
     reading, writing = os.pipe()
 

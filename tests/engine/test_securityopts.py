@@ -28,7 +28,7 @@ def test_meaningless_options_are_refused(option):
     assert index == 1 and repr(option) in reason
 
 
-def test_the_last_one_counts():
+def test_last_option_wins():
     found, problems = read(
         ["seccomp=a.json", "seccomp:unconfined", "no-new-privileges", "no-new-privileges=false", "apparmor=x:y"]
     )

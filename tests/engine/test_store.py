@@ -25,7 +25,7 @@ def columns(db, table):
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
-def test_the_first_version_gets_what_came_later(roots):
+def test_first_version_is_migrated(roots):
     later = ("tagged_at", "replaced_at", "built INTEGER", "unsynced TEXT", "stream INTEGER")
     first = "\n".join(line for line in SCHEMA.splitlines() if not any(word in line for word in later))
     first = re.sub(r"CREATE TABLE variants .*?STRICT;", "", first, flags=re.DOTALL)
@@ -59,7 +59,7 @@ def test_a_newer_one_is_refused(roots):
         Store(roots).db  # noqa: B018
 
 
-def test_several_make_it_at_once(tmp_path):
+def test_concurrent_creation(tmp_path):
     """A process that changes the journal's mode gets an error to try again, and does not wait."""
 
     def make(roots, gate):

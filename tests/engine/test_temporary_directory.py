@@ -18,7 +18,7 @@ time.sleep(600)
 """
 
 
-def test_what_a_killed_build_leaves(tmp_path):
+def test_directories_of_killed_process_are_removed(tmp_path):
     ours, lock = temporary_directory.make(str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True) as build:
         theirs = build.stdout.readline().strip()

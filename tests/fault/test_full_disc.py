@@ -102,7 +102,7 @@ def project(request, tmp_path, busybox_rootfs):
     subprocess.run(["umount", "-l", own.state], check=True)
 
 
-def test_what_runs_can_be_stopped_and_removed_one_by_one(project):
+def test_running_containers_can_be_stopped_and_removed(project):
     assert project("ps", "-q").stdout.count("\n") == 3
     project("exec", "-T", "quiet", "true")
     project("build", "built", code=1)
@@ -119,7 +119,7 @@ def test_what_runs_can_be_stopped_and_removed_one_by_one(project):
     assert os.listdir(project.own.volumes) == os.listdir(project.own.groups) == []
 
 
-def test_everything_can_be_removed_at_once(project):
+def test_down_removes_everything(project):
     project("down", "-v", "-t", "1")
     assert os.listdir(project.own.volumes) == os.listdir(project.own.groups) == []
     shutil.rmtree(f"{project.own.state}/others")

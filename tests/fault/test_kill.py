@@ -134,7 +134,7 @@ def test_the_keeper_starts_the_supervisor_again(composer):
     check(composer)
 
 
-def test_both_at_once(composer, repaired):
+def test_keeper_and_supervisor_killed_together(composer, repaired):
     composer("up", "-d")
     kill(composer, "keeper")
     kill(composer, "supervisor")

@@ -61,7 +61,7 @@ def project(tmp_path, busybox_rootfs):
         subprocess.run(["umount", "-l", own.state], check=True)
 
 
-def test_what_runs_can_be_stopped(project):
+def test_running_containers_can_be_stopped(project):
     project.abort()
     assert project("ps", "-q").count("\n") == 3
     project("exec", "-T", "one", "true")

@@ -47,7 +47,7 @@ def pair(tmp_path):
         os.close(fd)
 
 
-def test_everything_is_as_in_the_original(pair):
+def test_copy_equals_original(pair):
     source, target, reading, writing = pair
     (source / "dir/sub").mkdir(parents=True)
     (source / "dir/sub/file").write_text("text")
@@ -129,7 +129,7 @@ def swapping(folder, victim):
         process.stdout.close()
 
 
-def test_a_name_that_is_replaced_changes_nothing_elsewhere(pair, tmp_path):
+def test_replaced_name_does_not_redirect_copy(pair, tmp_path):
     source, target, reading, writing = pair
     victim = tmp_path / "victim"
     victim.write_text("secret")

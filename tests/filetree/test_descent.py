@@ -22,7 +22,7 @@ def test_a_moved_directory_does_not_lead_out(root):
         assert caught.value.errno == errno.ESTALE
 
 
-def test_all_the_way_down_and_up_and_down_again(root, few_descriptors):
+def test_deep_descent_and_return(root, few_descriptors):
     path, fd = root
     make_deep(fd, 1000)
     with Descent(fd) as walk:

@@ -42,7 +42,7 @@ def test_directories_of_ext4_are_spread(ext4):
     assert len(groups(ext4 / "apart")) > 1
 
 
-def test_other_file_systems_are_left_alone(tmp_path):
+def test_unsupported_file_systems_are_ignored(tmp_path):
     spread("/proc/self")
     spread(tmp_path)
     with pytest.raises(NotADirectoryError):

@@ -25,7 +25,7 @@ def test_a_regular_file(tmp_path, folder):
     assert (tmp_path / "file").read_text() == "contents"
 
 
-def test_anything_else(tmp_path, folder):
+def test_other_file_types_are_refused(tmp_path, folder):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("/etc/passwd")

@@ -78,7 +78,7 @@ def test_round_trip(images, elsewhere, image, name):
     assert again.getvalue() == out.getvalue()
 
 
-def test_what_docker_expects_is_there(images, image):
+def test_archive_has_dockers_layout(images, image):
     out = io.BytesIO()
     save(images, ["app:1"], out)
     out.seek(0)
@@ -152,7 +152,7 @@ def foreign(images, image, tmp_path):
     return record
 
 
-def test_all_platforms_and_what_is_attached(images, elsewhere, image, tmp_path):
+def test_archive_holds_platforms_and_attestations(images, elsewhere, image, tmp_path):
     other = foreign(images, image, tmp_path)
     statement = Attestation("https://slsa.dev/provenance/v1", msgspec.Raw(b'{"a":1}'))
     extras = Attached(manifest={"k": "v"}, index={"i": "j"}, attestations=(statement,))
@@ -167,7 +167,7 @@ def test_all_platforms_and_what_is_attached(images, elsewhere, image, tmp_path):
     assert attached.read(elsewhere.store.roots, image.id).attestations == ()
 
 
-def test_one_platform_of_several(images, elsewhere, image, tmp_path):
+def test_archive_of_one_platform(images, elsewhere, image, tmp_path):
     other = foreign(images, image, tmp_path)
     out = io.BytesIO()
     save(images, ["app:1"], out, platforms=["linux/s390x"])
@@ -257,7 +257,7 @@ def test_non_archives_are_refused(elsewhere):
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
-def test_a_compressed_layer_is_kept_as_it_is(images, elsewhere, image, kind):
+def test_compressed_layer_is_stored_unchanged(images, elsewhere, image, kind):
     out = io.BytesIO()
     save(images, ["app:1"], out, compression=kind)
     out.seek(0)

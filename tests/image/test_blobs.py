@@ -31,7 +31,7 @@ def test_blob_with_a_wrong_digest_is_discarded(images, size, content, message):
     assert images.blobs.names() == []
 
 
-def test_an_interrupted_writer_leaves_nothing(images):
+def test_interrupted_writer_leaves_no_blob(images):
     with pytest.raises(KeyboardInterrupt), images.blobs.writer(digest_of(b"hello"), 5) as writer:
         writer.write(b"he")
         raise KeyboardInterrupt

@@ -70,7 +70,7 @@ def test_chain_ids_are_those_of_the_specification():
         b'{"architecture":"a","os":"linux","rootfs":{"type":"weird"}}',
     ],
 )
-def test_other_values_are_refused(text):
+def test_invalid_configurations_are_refused(text):
     with pytest.raises(ImageError):
         config.decode(text, "x")
 

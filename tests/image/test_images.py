@@ -178,7 +178,7 @@ def test_the_root_directory_of_the_base_shows(images):
         assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (5, 6, 0o711)
 
 
-def test_two_writers_of_one_layer(images):
+def test_concurrent_writers_of_one_layer(images):
     """Both get the layer; one copy is kept."""
     roots = images.store.roots
     found, gate = [], threading.Barrier(2)
@@ -203,7 +203,7 @@ def test_two_writers_of_one_layer(images):
     assert len(images.layers.names()) == 2
 
 
-def test_a_failed_import_leaves_nothing(images):
+def test_failed_import_leaves_no_image(images):
     with pytest.raises(Corrupt):
         import_rootfs(images, io.BytesIO(rootfs(a="1" * 10_000).getvalue()[:60]), tags=["x"])
     assert images.all() == []
@@ -217,7 +217,7 @@ def test_the_configuration_is_kept(images):
     assert images.file(record.id).history[0].comment == "imported from rootfs"
 
 
-def test_when_an_image_was_last_got(images):
+def test_time_of_last_pull(images):
     before = time.time()
     record = make(images, "web:1")
     assert before <= record.tagged_at <= time.time()

@@ -19,7 +19,7 @@ def unsynced(images):
     return [row[0] for row in images.store.db.execute("SELECT unsynced FROM layers")]
 
 
-def test_a_layer_of_this_boot_counts_at_once(images, layer):
+def test_layer_of_this_boot_is_trusted(images, layer):
     assert images.layers.get(layer.chain_id) == layer
     assert unsynced(images) != [""]
     images.layers.sync()
@@ -38,7 +38,7 @@ def test_an_image_has_only_layers_on_the_disc(images, monkeypatch):
     assert len(done) == 1 and unsynced(images) == [""]
 
 
-def test_one_of_an_earlier_boot_is_made_again(images, layer):
+def test_unsynced_layer_of_earlier_boot_is_rebuilt(images, layer):
     import io
 
     with images.store.transaction() as db:

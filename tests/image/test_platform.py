@@ -21,12 +21,12 @@ def test_names(text, expected):
     assert str(parse(text)) == expected
 
 
-def test_nothing_and_linux_mean_this_machine():
+def test_empty_platform_means_this_machine():
     assert parse("") == parse("linux") == parse("local") == host()
 
 
 @pytest.mark.parametrize("text", ["/", "linux/", "a/b/c/d", "plan9"])
-def test_other_values_are_refused(text):
+def test_invalid_platforms_are_refused(text):
     with pytest.raises(InvalidSpec):
         parse(text)
 

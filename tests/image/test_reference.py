@@ -59,7 +59,7 @@ def test_short_forms_are_normalised(text, full, familiar):
         "-a/b",
     ],
 )
-def test_other_values_are_refused(text):
+def test_invalid_references_are_refused(text):
     with pytest.raises(BadReference):
         parse(text)
 
@@ -70,7 +70,7 @@ def test_upper_case_names_get_a_hint():
 
 
 @given(st.text(alphabet="aB0._-/:@[]", max_size=40))
-def test_what_is_accepted_is_stable(text):
+def test_accepted_references_round_trip(text):
     try:
         found = parse(text)
     except BadReference:

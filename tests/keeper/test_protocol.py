@@ -255,7 +255,7 @@ def test_a_keeper_outlives_garbage(keeper, garbage, count):
 
 @settings(max_examples=40, deadline=None)
 @given(do=st.sampled_from(REQUESTS) | JSON, fields=MESSAGES, count=st.integers(0, 4))
-def test_a_keeper_answers_requests_that_make_no_sense(keeper, do, fields, count):
+def test_keeper_refuses_invalid_requests(keeper, do, fields, count):
     before = keeper.descriptors()
     answer = keeper.ask(
         do, (0,) * count, **{k: v for k, v in fields.items() if k not in ("n", "do", "self", "descriptors")}
@@ -274,7 +274,7 @@ def test_wrong_fields(keeper, do, fields):
     assert keeper.keeps(before)
 
 
-def test_a_client_that_stays_silent_or_stops_halfway_blocks_no_other(keeper):
+def test_stalled_client_does_not_block_others(keeper):
     with keeper.connect() as silent, keeper.connect() as halfway:
         halfway.sendall(struct.pack(">I", 100) + b'{"do"')
         assert keeper.alive()

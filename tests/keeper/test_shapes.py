@@ -97,7 +97,7 @@ def test_containers_of_one_shape_share_a_recording_and_nothing_else():
     [{"image": "other"}, {"cwd": "/work"}, {"hostname": "web"}, {"hosts": "a" * (LONG + 1)}],
     ids=lambda changes: next(iter(changes)),
 )
-def test_another_shape_has_another_recording(changes):
+def test_shapes_have_separate_recordings(changes):
     plain = {"hosts": "a" * LONG}
     one, _ = shapes.recorded(bundle_of(new_id(), **plain), [1, 2])
     other, _ = shapes.recorded(bundle_of(new_id(), **{**plain, **changes}), [1, 2])
@@ -134,7 +134,7 @@ def test_few_recordings_are_kept():
     assert len(shapes._shapes) < 10
 
 
-def test_what_only_a_fork_can_do_is_not_recorded():
+def test_direct_steps_are_not_recorded():
     bundle = bundle_of(new_id())
     bundle["process"]["init"] = True
     with pytest.raises(Unscripted, match="init"):

@@ -52,5 +52,5 @@ def test_a_plain_container_is_recorded():
         (("process", "oom_score_adj"), 1, "score"),
     ],
 )
-def test_what_only_a_fork_can_do_is_declared(path, value, reason):
+def test_direct_steps_are_declared(path, value, reason):
     assert reason in steps.only_directly(changed(path, value))

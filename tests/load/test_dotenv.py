@@ -57,7 +57,7 @@ def test_the_environment_comes_before_the_file_in_values() -> None:
     assert parsed("A=file\nB=$A", A="environment") == {"A": "file", "B": "environment"}
 
 
-def test_a_name_alone_has_the_value_of_the_environment() -> None:
+def test_name_without_value_uses_the_environment() -> None:
     assert parsed("A\nB\nC=d", A="a") == {"A": "a", "C": "d"}
     assert parsed("A", A="a") == {"A": "a"}
 

@@ -86,7 +86,7 @@ def test_origins_survive_extends_and_include(tmp_path: Path) -> None:
     assert (str(included), included.layer) == (f"{tmp_path}/inc.yaml:3:5", "include")
 
 
-def test_what_cannot_be_merged(tmp_path: Path) -> None:
+def test_incompatible_types_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LoadError) as error:
         load(tmp_path, compose=BASE + "    deploy: {replicas: 1}\n", over="services:\n  a:\n    deploy: [x]\n")
     assert str(error.value) == (

@@ -76,7 +76,7 @@ def test_a_branch_is_fetched_anew_and_a_commit_once(tmp_path: Path, git: Git) ->
     assert len(os.listdir(tmp_path / "cache/composer/git")) == 2
 
 
-def test_what_a_killed_load_leaves(tmp_path: Path, git: Git) -> None:
+def test_directories_of_killed_load_are_removed(tmp_path: Path, git: Git) -> None:
     script = (
         "import sys; from composer.load.read import cache\n"
         "with cache.filled(sys.argv[1], 'x', None) as made: open(f'{made}/half', 'w'); print(made, flush=True); input()"

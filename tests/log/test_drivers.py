@@ -141,7 +141,7 @@ def test_a_target_that_goes_and_comes_back(bench, receive):
     bench(story)
 
 
-def test_an_unacknowledged_batch_comes_again(bench, receive):
+def test_unacknowledged_batch_is_resent(bench, receive):
     receiver = receive(Forward)
     receiver.silent = True
 
@@ -268,7 +268,7 @@ def test_refused_at_creation(bench, driver, options, words):
         ("fluentd", {}, "connect to tcp://127.0.0.1:24224: Connection refused"),
     ],
 )
-def test_no_target_at_the_start(bench, driver, options, words):
+def test_start_without_target_fails(bench, driver, options, words):
     async def story(bench):
         with pytest.raises(StartFailed, match=re.escape(words)):
             await bench.start("true", driver=driver, options=options)

@@ -24,7 +24,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_nothing_is_added_or_lost(text):
+def test_lines_are_preserved(text):
     assert b"".join(lines.pieces(text)) == text
     assert all(len(piece) <= lines.MAX_LINE + 1 for piece in lines.pieces(text))
     records = [json.loads(line) for line in JsonFile({}).encode("stdout", text, 5).splitlines()]

@@ -129,7 +129,7 @@ def test_a_reboot_takes_the_link_and_the_next_use_makes_it(store):
     remove(store)
 
 
-def test_in_use(store):
+def test_network_in_use_is_refused(store):
     create(store)
     with store.transaction() as db:
         db.execute("INSERT INTO containers VALUES ('abc', 'shop-web-1', 'shop', '')")
@@ -144,7 +144,7 @@ def test_in_use(store):
 OPTION = "com.docker.network.bridge.name"
 
 
-def test_a_name_and_an_mtu(store):
+def test_custom_name_and_mtu(store):
     create(store, driver_opts={OPTION: "shop0", "com.docker.network.driver.mtu": "1400"})
     assert links() == ["lo", "shop0"]
     assert json.loads(subprocess.check_output(["ip", "-j", "link", "show", "shop0"]))[0]["mtu"] == 1400
@@ -188,7 +188,7 @@ def test_link_that_is_not_a_bridge(store):
         ({"enable_ipv4": False}, InvalidSpec, "neither IPv4 nor IPv6"),
     ],
 )
-def test_refusals_leave_nothing(store, fields, error, complaint):
+def test_refused_networks_leave_no_link(store, fields, error, complaint):
     with pytest.raises(error, match=complaint):
         create(store, **fields)
     assert links() == ["lo"] and not rows(store, "networks") and not rules()
@@ -214,7 +214,7 @@ def test_without_any_packet_filter(store, monkeypatch):
     remove(store)
 
 
-def test_many_made_and_removed_at_once(store):
+def test_concurrent_creation_and_removal(store):
     async def work():
         names = [f"n{number}" for number in range(12)]
         await asyncio.gather(*(bridge.create(store, NetworkSpec(name=name)) for name in names))
@@ -233,7 +233,7 @@ def test_many_made_and_removed_at_once(store):
     assert links() == ["lo"] and not rules()
 
 
-def test_many_created_at_once_and_what_fails_alone(store, monkeypatch):
+def test_concurrent_creation_with_one_failure(store, monkeypatch):
     """Invalid ones, an existing one, the same one twice, one that the kernel refuses."""
     before = create(store, "before")
     specs = [
@@ -270,7 +270,7 @@ def test_many_created_at_once_and_what_fails_alone(store, monkeypatch):
     assert links() == ["lo"] and not rules() and not rows(store, "networks")
 
 
-def test_one_that_cannot_be_removed_keeps_none_of_the_others(store, monkeypatch):
+def test_failed_removal_does_not_block_others(store, monkeypatch):
     real = removal._remove_bridges
 
     def refuse(records):
@@ -292,7 +292,7 @@ def test_one_that_cannot_be_removed_keeps_none_of_the_others(store, monkeypatch)
     assert links() == ["lo"] and not rules()
 
 
-def test_two_state_roots_leave_each_other_alone(store, tmp_path):
+def test_state_roots_have_separate_bridges(store, tmp_path):
     other = Store(Roots(f"{tmp_path}/s2", f"{tmp_path}/r2"))
     mine, theirs = create(store, "mine"), create(other, "theirs")
     assert mine.pools != theirs.pools
@@ -358,7 +358,7 @@ def test_hooks_are_recognised_as_the_kernel_prints_them(store, version, monkeypa
     remove(store, "b")
 
 
-def test_another_namespace_is_another_host(store):
+def test_network_namespaces_are_independent(store):
     record = create(store)
     with apart():
         assert links() == ["lo"]

@@ -134,7 +134,7 @@ async def test_a_lease_is_renewed(store, wiring, spaces, server, monkeypatch):
 
 
 @running
-async def test_the_next_supervisor_renews_at_once(store, wiring, spaces, server):
+async def test_new_supervisor_renews_leases(store, wiring, spaces, server):
     a = spaces()
     async with network(store), leased(wiring, a, Attachment(network="n")) as end:
         wiring.close()
@@ -145,7 +145,7 @@ async def test_the_next_supervisor_renews_at_once(store, wiring, spaces, server)
 
 
 @running
-async def test_another_address_moves_the_container(store, wiring, spaces, server):
+async def test_new_address_is_applied(store, wiring, spaces, server):
     a = spaces()
     moved = asyncio.Event()
 
@@ -178,7 +178,7 @@ async def test_a_fixed_address_is_asked_for(store, wiring, spaces, server):
 
 
 @running
-async def test_no_answer(store, wiring, spaces, lan, monkeypatch):  # noqa: F811
+async def test_missing_server_is_an_error(store, wiring, spaces, lan, monkeypatch):  # noqa: F811
     monkeypatch.setattr(client, "_PAUSES", (0.05, 0.05))
     async with network(store):
         with pytest.raises(EngineError, match=r"DHCP on outside.*ETIMEDOUT"):

@@ -68,7 +68,7 @@ def test_refusal_of_one_server_is_not_final():
     assert [code for code, _ in asyncio.run(ask(Resolver(code=5), Resolver(code=2)))] == [5, 5]
 
 
-def test_no_answer(monkeypatch):
+def test_unanswered_question_fails(monkeypatch):
     monkeypatch.setattr(dnsforward, "TIMEOUT", 0.1)
     assert [code for code, _ in asyncio.run(ask(Resolver(delay=None)))] == [None, None]
     assert asyncio.run(dnsforward.ask(["no-address"], QUERY, stream=False)) is None

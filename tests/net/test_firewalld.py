@@ -99,7 +99,7 @@ def test_bridges_join_a_zone_that_is_made_once(bus):
     assert there.interfaces == {"cmp-2"}
 
 
-def test_what_a_killed_process_left_is_completed(bus):
+def test_interrupted_change_is_completed(bus):
     there = Firewalld(bus)
     there.zones["composer"] = {"target": ("s", "ACCEPT")}
     there.policies["composer-out"] = {"target": ("s", "CONTINUE")}

@@ -85,7 +85,7 @@ async def test_the_host_does_not_route_for_others(store, spaces, outside, off, n
 
 
 @running
-async def test_an_ip_version_that_was_forwarded_before_goes_on(store, spaces, outside, off, neighbours):  # noqa: F811
+async def test_earlier_forwarding_is_kept(store, spaces, outside, off, neighbours):  # noqa: F811
     second, v4, v6 = neighbours
     setting("ipv4/ip_forward", "1")
     server = outside.listen(80, "::")

@@ -32,7 +32,7 @@ def host():
         yield
 
 
-def test_a_bridge_that_is_gone(host):
+def test_missing_bridge_is_reported(host):
     networks = [record("a", "10.1.0.0/24"), record("b", "10.2.0.0/24"), record("m", "10.3.0.0/24", driver="macvlan")]
     networks.append(record("c", "10.1.0.0/24", bridge="cmp-a"))
     ip("address", "add", "10.1.0.1/24", "dev", "cmp-a")
@@ -52,7 +52,7 @@ def test_a_bridge_that_is_gone(host):
         ("link set else0 nomaster", "the link else0 of a container is not connected to its bridge"),
     ],
 )
-def test_parts_that_are_gone(host, change, cause):
+def test_missing_parts_are_reported(host, change, cause):
     pools = (Pool(subnet="10.1.0.0/24", gateway="10.1.0.1"), Pool(subnet="fd77:1::/64", gateway="fd77:1::1"))
     network = NetworkRecord(id="a", spec=NetworkSpec(name="a"), pools=pools, bridge="cmp-a")
     ends = [Endpoint(network="a", host_interface="else0"), Endpoint(network="other", host_interface="none0")]

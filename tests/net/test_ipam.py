@@ -62,7 +62,7 @@ def test_a_size_without_an_address(store):
     assert ipaddress.ip_network(six.subnet).prefixlen == 80
 
 
-def test_two_hosts_alone(store):
+def test_smallest_subnets(store):
     record = make(store, pools=(Pool(subnet="10.1.0.0/31"),))
     assert record.pools[0].gateway == "10.1.0.0" and lease(store, record, "a")[4] == "10.1.0.1"
 
@@ -130,7 +130,7 @@ def test_an_ipv6_subnet_without_ipv6_plays_no_part(store):
     assert [pool.subnet for pool in choose(store, pools=(Pool(subnet="fd00::/64"),))] == ["172.17.0.0/24"]
 
 
-def test_leases_lowest_first_and_the_same_again(store):
+def test_lease_is_lowest_free_and_stable(store):
     record = make(store, pools=(Pool(subnet="10.1.0.0/24", aux_addresses={"printer": "10.1.0.3"}),))
     assert [lease(store, record, owner)[4] for owner in "abab"] == ["10.1.0.2", "10.1.0.4", "10.1.0.2", "10.1.0.4"]
     ipam.release(store, "a")
@@ -166,7 +166,7 @@ def test_a_fixed_address_refused(store, asked, error, complaint):
     assert len(store.db.execute("SELECT * FROM addresses").fetchall()) == 1
 
 
-def test_both_versions(store):
+def test_leases_of_both_ip_versions(store):
     record = make(store, enable_ipv6=True, pools=(Pool(subnet="10.1.0.0/24"), Pool(subnet="fd00:1::/64")))
     assert lease(store, record, "a") == {4: "10.1.0.2", 6: "fd00:1::2"}
     assert lease(store, record, "b", v6="fd00:1::99") == {4: "10.1.0.3", 6: "fd00:1::99"}

@@ -71,7 +71,7 @@ async def test_macvlan_with_fixed_addresses(store, wiring, spaces, lan):
 
 
 @running
-async def test_the_host_reaches_containers_when_asked_to(store, wiring, spaces, lan):
+async def test_host_access_option(store, wiring, spaces, lan):
     a = spaces()
     async with (
         network(store, pools=POOLS[:1], host_access=True),
@@ -190,13 +190,13 @@ async def test_ipvlan(store, wiring, spaces, lan, mode):
         ({"ipam_driver": "dhcp", "driver_opts": {"parent": "e"}, "pools": POOLS[:1]}, InvalidSpec, "leave it out"),
     ],
 )
-def test_what_is_refused(fields, kind, text):
+def test_invalid_options_are_refused(fields, kind, text):
     with pytest.raises(kind, match=text):
         settings.check(NetworkSpec(**{"name": "n", "driver": "macvlan", **fields}))
 
 
 @running
-async def test_a_parent_that_is_not_there(store):
+async def test_missing_parent_is_an_error(store):
     with pytest.raises(InvalidSpec, match="the host has no link nothing0"):
         async with network(store, parent="nothing0"):
             pass

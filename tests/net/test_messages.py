@@ -109,7 +109,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("ours", "message", "kind", "bits", "attributes", "fields"), CASES, ids=count())
-def test_as_pyroute2(ours, message, kind, bits, attributes, fields):
+def test_messages_equal_pyroute2(ours, message, kind, bits, attributes, fields):
     assert ours == encoded(message(), kind, bits, attributes, fields)
 
 

@@ -63,7 +63,7 @@ def test_networks_that_lead_outside_are_asked_first():
     assert [one.network for one in resolver_order] == ["c", "b", "a"]
 
 
-def test_links_are_names_for_one_container_alone():
+def test_links_apply_to_one_container():
     names = Names()
     names.publish("db", ["p-db-1"], [endpoint("n", "10.0.0.2", "db")])
     names.publish("web", ["p-web-1"], [endpoint("n", "10.0.0.3", "web")], [("db", "Database"), ("p-db-1", "main")])
@@ -134,7 +134,7 @@ def test_other_records_of_an_alias_with_a_dot_come_from_outside():
         assert server.local("a", head + name + question) is not None
 
 
-def test_one_container_leaves_others_their_questions(monkeypatch):
+def test_question_limit_per_container(monkeypatch):
     """It queries names from a silent resolver as often as it can."""
 
     async def silent(*_args, **_fields):

@@ -40,7 +40,7 @@ def uplink():
     subprocess.run(["ip", "link", "del", "outside"], check=False)
 
 
-def test_where_ports_are_published(say):
+def test_publish_addresses(say):
     plain, own = PortBinding(container_port=80, host_port="80"), PortBinding(container_port=81, host_ip="0.0.0.0")
     assert [port.host_ip for port in ports.placed([plain, own], None)] == ["", "0.0.0.0"]
     say('publish = ["127.0.0.1", "::1"]')
@@ -89,7 +89,7 @@ def test_the_users_keys_win(tmp_path, monkeypatch):
         ("mtu", "networks.toml"),
     ],
 )
-def test_what_is_wrong(say, text, complaint):
+def test_invalid_settings_are_refused(say, text, complaint):
     say(text)
     with pytest.raises(InvalidSpec, match=complaint):
         preferences.read()

@@ -92,7 +92,7 @@ def everything(sock):
     return found.hexdigest()
 
 
-def test_both_directions_whole_and_half_closed(relay):
+def test_half_closed_connections(relay):
     client, far = Served(relay).connected()
     data = os.urandom(1 << 20) * 24
 
@@ -114,7 +114,7 @@ def test_both_directions_whole_and_half_closed(relay):
     assert found == {"far": hashlib.sha256(data).hexdigest(), "client": hashlib.sha256(data[::-1]).hexdigest()}
 
 
-def test_an_end_is_passed_on_and_the_other_direction_goes_on(relay):
+def test_half_close_keeps_the_other_direction(relay):
     client, far = Served(relay).connected()
     client.sendall(b"question")
     client.shutdown(socket.SHUT_WR)

@@ -39,7 +39,7 @@ async def asked(a, outside):  # noqa: F811
 
 @pytest.mark.parametrize("beside", BESIDE)
 @running
-async def test_it_is_asked_first(store, spaces, outside, beside):  # noqa: F811
+async def test_user_chain_runs_first(store, spaces, outside, beside):  # noqa: F811
     a = spaces()
     sh(f"{BESIDE[beside]}\n{IPTABLES}")
     async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
@@ -50,7 +50,7 @@ async def test_it_is_asked_first(store, spaces, outside, beside):  # noqa: F811
 
 
 @running
-async def test_one_that_is_made_while_containers_run(store, spaces, outside):  # noqa: F811
+async def test_user_chain_created_later(store, spaces, outside):  # noqa: F811
     """At once, and again after FORWARD was flushed, or another engine put its own rules first."""
     a = spaces()
     async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
@@ -68,7 +68,7 @@ async def test_one_that_is_made_while_containers_run(store, spaces, outside):  #
 
 
 @running
-async def test_of_published_ports(store, spaces, outside):  # noqa: F811
+async def test_user_chain_filters_published_ports(store, spaces, outside):  # noqa: F811
     """By the host's port (from conntrack), for one client."""
     a = spaces()
     ports = [PortBinding(container_port=80, host_port=port) for port in ("8080", "8081")]
@@ -88,7 +88,7 @@ async def test_of_published_ports(store, spaces, outside):  # noqa: F811
 
 @pytest.mark.parametrize("base", [True, False])
 @running
-async def test_in_a_table_of_nftables(store, spaces, outside, base):  # noqa: F811
+async def test_user_chain_in_nftables(store, spaces, outside, base):  # noqa: F811
     """Without iptables: in the administrator's own table, with or without a chain for forwarded packets."""
     a, name = spaces(), "admin"
     port = netlink.payload(2, 2, 2) + netlink.compare((81).to_bytes(2, "big"))

@@ -45,7 +45,7 @@ def addresses(space, link, *, scope="global"):
 
 
 @running
-async def test_two_containers(store, wiring, spaces):
+async def test_containers_reach_each_other(store, wiring, spaces):
     a, b = spaces(), spaces()
     async with network(store), connected(wiring, a, Attachment(network="n")) as ((end,), _):
         async with connected(wiring, b, Attachment(network="n")) as ((other,), _):
@@ -59,7 +59,7 @@ async def test_two_containers(store, wiring, spaces):
 
 
 @running
-async def test_fifty_at_once(store, wiring, spaces):
+async def test_fifty_containers_connect_concurrently(store, wiring, spaces):
     made = [spaces() for _ in range(50)]
     async with network(store), contextlib.AsyncExitStack() as stack:
         plans = {space: wiring.lease(space.id, [Attachment(network="n")]) for space in made}
@@ -216,7 +216,7 @@ async def test_a_published_port_from_everywhere(store, wiring, spaces, outside):
 
 
 @running
-async def test_a_port_of_the_loopback_address_is_the_hosts_alone(store, wiring, spaces, outside):
+async def test_loopback_port_is_reachable_only_from_the_host(store, wiring, spaces, outside):
     """Also from a machine that sends us packets for 127.0.0.1."""
     web, attacker = spaces(), spaces()
     ports = [PortBinding(container_port=80, host_ip="127.0.0.1", host_port="8080")]
@@ -443,7 +443,7 @@ async def test_hairpin_only_with_published_ports(store, wiring, spaces):
 
 
 @running
-async def test_a_link_that_is_refused_is_its_owners_failure_alone(store, wiring, spaces):
+async def test_failed_link_affects_only_its_container(store, wiring, spaces):
     a, b = spaces(), spaces()
     async with network(store):
         plans = [wiring.lease(space.id, [Attachment(network="n")]) for space in (a, b)]
@@ -461,7 +461,7 @@ async def test_a_link_that_is_refused_is_its_owners_failure_alone(store, wiring,
 
 
 @running
-async def test_a_client_that_keeps_sending_reaches_no_other_container(store, wiring, spaces, outside):
+async def test_tracked_connections_of_released_address_are_deleted(store, wiring, spaces, outside):
     """The published container stops, a neighbour without ports gets its address, then it starts again elsewhere."""
     first, neighbour, again = spaces(), spaces(), spaces()
     ports = [PortBinding(container_port=53, protocol="udp", host_port="5353")]
@@ -535,7 +535,7 @@ async def test_loopback_ports_lead_to_whichever_address_the_program_listens_at(s
 
 
 @running
-async def test_addresses_are_announced_when_the_network_says_so(store, wiring, spaces):
+async def test_address_announcements(store, wiring, spaces):
     a = spaces()
     option = {"com.docker.network.advertise_addr_nmsgs": "3"}
     async with network(store, driver_opts=option, enable_ipv6=True) as record:

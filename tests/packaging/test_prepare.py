@@ -25,7 +25,7 @@ def test_present_packages_are_found(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt")
-def test_it_waits_for_an_apt_that_holds_the_lock(tmp_path):
+def test_prepare_waits_for_apt_lock(tmp_path):
     """The lock on the lists, for which apt-get itself has no timeout."""
     lists = tmp_path / "state" / "lists"
     (lists / "partial").mkdir(parents=True)

@@ -57,7 +57,7 @@ def plan(wanted, *, network=NETWORK, volume=VOLUME, services=(), **options):
     return reconcile(wanted, snapshot, Options(action="up", services=services, **options))
 
 
-def test_nothing_to_do():
+def test_unchanged_networks_need_no_operation():
     assert str(plan(desired())) == ""
 
 

@@ -45,7 +45,7 @@ def reason(world, tree, **changes):
     return recreation.reason(desired.services["web"], record, world.snapshot(desired))
 
 
-def test_nothing_has_changed(world):
+def test_unchanged_container_is_kept(world):
     assert reason(world, TREE) == ""
 
 
@@ -59,11 +59,11 @@ def test_nothing_has_changed(world):
         ({"command": ["x" * 100]}, f"command: run → {'x' * 57}…"),
     ],
 )
-def test_what_changed_is_named(world, fields, words):
+def test_cause_names_the_changes(world, fields, words):
     assert reason(world, changed(**fields)) == f"configuration changed ({words})"
 
 
-def test_only_some_of_many_are_named(world):
+def test_long_causes_are_shortened(world):
     words = reason(world, changed(environment={}))
     assert words == (
         "configuration changed (environment.A: 1 → nothing; environment.B: 2 → nothing; environment.C: 3 → nothing"
@@ -91,12 +91,12 @@ def test_the_summary_is_what_the_label_says(world):
     assert json.loads(recreation.summary_text(service)) == service.summary
 
 
-def test_another_image(world):
+def test_changed_image_recreates(world):
     spec = msgspec.structs.replace(world.containers[0].spec, image=image_id("web:0"))
     assert reason(world, TREE, spec=spec).startswith("image web:1 is now ")
 
 
-def test_another_mounted_image(world):
+def test_changed_mounted_image_recreates(world):
     mount = {"type": "image", "source": "tools:1", "target": "/tools"}
     tree = changed(volumes=[mount])
     desired = desired_of(tree)
@@ -109,7 +109,7 @@ def test_another_mounted_image(world):
     )
 
 
-def test_networks_and_volumes_that_are_called_differently_or_gone(world):
+def test_renamed_or_missing_networks_and_volumes(world):
     tree = {**TREE, "networks": {"default": {"name": "other"}}}
     assert reason(world, tree) == "networks: demo_default → other"
     assert reason(world, {**TREE, "volumes": {"data": {"name": "more"}}}) == "volume at /data: demo_data → more"
@@ -135,7 +135,7 @@ NAMED = {"aliases": ["db"], "ipv4_address": "10.1.0.9"}
         ({"networks": None, "network_mode": "host"}, {"status": Status.RUNNING}, False),
     ],
 )
-def test_only_networks_differ(world, fields, state, rejoins):
+def test_changed_networks_rejoin(world, fields, state, rejoins):
     tree = {**changed(**fields), "networks": {"other": None}}
     if fields.get("networks", 0) is None:
         del tree["services"]["web"]["networks"]

@@ -29,7 +29,7 @@ def up(world, desired):
 
 
 @pytest.mark.parametrize("count", range(6))
-def test_after_any_operation_the_next_up_comes_to_the_same_end(world, count):
+def test_interrupted_replacement_converges(world, count):
     desired = desired_of(CHANGED)
     world.carry_out(up(world, desired), desired, count)
     world.carry_out(up(world, desired), desired)
@@ -61,7 +61,7 @@ def test_each_operation_is_one_step(world):
     assert kinds == [f"{verb} container" for verb in ("create", "stop", "remove", "rename", "start")]
 
 
-def test_container_that_has_run_is_left_alone(world):
+def test_started_replacement_is_kept(world):
     desired = desired_of(TREE)
     name = temporary_name("f" * 64, "demo-web-2")
     world.add(desired, "web", 2, name, status=Status.RUNNING, started_at=1.0)
@@ -98,7 +98,7 @@ def test_old_container_whose_removal_failed_is_removed(world, action):
     assert world.named("demo-web-1").id == new.id
 
 
-def test_a_name_that_is_taken_meanwhile_is_left_alone(world):
+def test_foreign_container_with_the_name_is_kept(world):
     desired = desired_of(CHANGED)
     world.carry_out(up(world, desired), desired, 1)
     old = world.named("demo-web-1")

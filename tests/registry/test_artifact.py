@@ -91,7 +91,7 @@ def read(registry, pinned=":1", known=()):
     return read_artifact(f"{registry.host}/a{pinned}", KIND, lambda digest: digest in known)
 
 
-def test_what_is_sent_is_read(registry, images):
+def test_artifact_round_trip(registry, images):
     made = send(registry, images)
     assert read(registry) == (made, FILES) == read(registry, f"@{made}")
     assert read(registry, known=[made]) == (made, [])

@@ -19,7 +19,7 @@ def described(name):
     return manifest.parse(body, media_type, name).layers
 
 
-def test_new_layers_are_compressed_as_asked(start_registry, images, other_images, make):
+def test_compression_of_new_layers(start_registry, images, other_images, make):
     host = start_registry()
     name = f"{host}/team/app:1"
     pushed = make(images, name, a=b"x" * 100_000)

@@ -50,7 +50,7 @@ def test_auths(environ, registry, key):
     assert find("other.example", environ) is None
 
 
-def test_no_file_is_no_credentials(environ):
+def test_missing_file_means_no_credentials(environ):
     assert find("ghcr.io", environ) is None
 
 
@@ -59,7 +59,7 @@ def test_an_identity_token(environ):
     assert find("x.io", environ) == Credentials(identity_token="t")
 
 
-def test_a_helper_is_asked(environ):
+def test_credential_helper_is_used(environ):
     helper(environ, "good", 'read server; echo "{\\"Username\\": \\"u-$server\\", \\"Secret\\": \\"s\\"}"')
     write(environ, {"credHelpers": {"x.io": "good"}, "auths": {"x.io": {"auth": auth("a:b")}}})
     assert find("x.io", environ) == Credentials("u-x.io", "s")
@@ -108,7 +108,7 @@ def test_an_exact_key_comes_first(environ):
     assert find("ghcr.io", environ) == Credentials("c", "d")
 
 
-def test_all_that_is_stored(environ):
+def test_stored_credentials_are_listed(environ):
     helper(
         environ,
         "store",

@@ -197,7 +197,7 @@ def test_a_server_that_always_breaks_off(serve, handler, images, content):
     pull_fails(images, serve(Broken), RegistryError, "no answer|broke off")
 
 
-def test_a_busy_server_is_asked_again(serve, handler, images):
+def test_busy_server_is_retried(serve, handler, images):
     calls = []
 
     class Busy(handler):
@@ -231,7 +231,7 @@ def test_a_long_wait_is_not_waited_for(serve, handler, images, wait):
     assert len(asked) == 1
 
 
-def test_as_many_breaks_as_there_is_progress(serve, handler, images, content):
+def test_download_resumes_while_it_progresses(serve, handler, images, content):
     class Breaking(handler):
         def blob(self, name):
             body = content.blobs[name]
@@ -437,7 +437,7 @@ def test_layers_and_diff_ids_must_be_as_many(serve, handler, images, content):
     pull_fails(images, serve(Short), ImageError, "2 layers, but 1 diff_ids")
 
 
-def test_two_pulls_at_once_fetch_a_layer_once(serve, handler, images, content):
+def test_concurrent_pulls_share_downloads(serve, handler, images, content):
     fetched, gate = [], threading.Barrier(2)
 
     class Counting(handler):
@@ -465,7 +465,7 @@ def test_two_pulls_at_once_fetch_a_layer_once(serve, handler, images, content):
     assert not [name for name in images.blobs.names() if name.startswith(".")]
 
 
-def test_events_say_how_far_a_download_is(serve, handler, images, content):
+def test_progress_events_count_bytes(serve, handler, images, content):
     events = []
     registry.pull(f"{serve(handler)}/app:1", images=images, progress=events.append)
     downloads = [event for event in events if event["status"] == "Downloading"]

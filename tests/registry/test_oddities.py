@@ -121,7 +121,7 @@ def test_a_registry_without_the_manifest_for_this_platform(serve, handler, image
     ({"layers": None}, "not an image manifest"),
     ({"config": None}, "not an image manifest"),
 ])  # fmt: skip
-def test_what_is_no_image(serve, handler, images, content, fields, match):
+def test_non_images_are_refused(serve, handler, images, content, fields, match):
     content.blobs[digest(b"{}")] = b"{}"
     changed(content, **fields)
     with pytest.raises((ImageError, Unsupported), match=match):

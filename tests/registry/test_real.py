@@ -56,7 +56,7 @@ def test_round_trip(start_registry, images, other_images, make):
     assert other_images.layers.names() == other_images.blobs.names() == []
 
 
-def test_a_blob_that_a_crash_damaged_is_fetched_again(start_registry, images, other_images, make):
+def test_damaged_blob_is_fetched_again(start_registry, images, other_images, make):
     """Its name and size were on disk, but not all of its content, and no image has it."""
     host = start_registry()
     pushed = make(images, f"{host}/app:1", a=b"x" * 100_000)
@@ -83,7 +83,7 @@ def test_layers_are_shared_between_images(start_registry, images, other_images, 
     assert [event["status"] for event in events] == ["Already exists"]
 
 
-def test_many_layers(start_registry, images, other_images, make):
+def test_image_with_many_layers(start_registry, images, other_images, make):
     """More layers than threads, with one content twice."""
     from engine.image.layer_add import seal
 
@@ -165,7 +165,7 @@ def test_plain_http_elsewhere_is_refused_unless_allowed(start_registry, images, 
     registry.push("registry.test:5000/app", images=images, insecure=["registry.test:5000"])
 
 
-def test_nothing_listens(images, monkeypatch):
+def test_unreachable_registry_is_an_error(images, monkeypatch):
     """A registry that cannot be reached is reported at once; only one that was reached before is waited for."""
     monkeypatch.setattr("engine.registry.transport.pause", lambda *_: pytest.fail("waits"))
     with pytest.raises(RegistryError, match=r"no answer from registry localhost:5999.*refused") as raised:

@@ -79,7 +79,7 @@ def test_wrong_places(text):
         settings.endpoint(text)
 
 
-def test_a_file_that_is_named_must_exist(tmp_path):
+def test_named_file_must_exist(tmp_path):
     with pytest.raises(InvalidSpec, match=f"COMPOSER_REGISTRIES names {tmp_path}/none, which does not exist"):
         settings.of("a", {"COMPOSER_REGISTRIES": f"{tmp_path}/none"})
     with pytest.raises(InvalidSpec, match=f"cannot read {tmp_path}: Is a directory"):

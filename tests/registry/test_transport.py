@@ -121,7 +121,7 @@ def test_a_connection_is_kept(start):
     assert len({address for _, _, address in server.seen}) == 1
 
 
-def test_a_connection_that_the_server_closed_is_not_used_again(start):
+def test_closed_connection_is_not_reused(start):
     server = start()
     ours = to(server)
     server.hang_up = True
@@ -217,5 +217,5 @@ def test_this_machine(host):
 @pytest.mark.parametrize(
     "host", ["127.evil.example", "127.0.0.1.example:5000", "10.0.0.1", "[::2]", "[fe80::1]:5000", ""]
 )
-def test_other_machines(host):
+def test_proxy_for_other_hosts(host):
     assert not is_loopback(host)

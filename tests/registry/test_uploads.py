@@ -181,7 +181,7 @@ def test_an_upload_is_resumed_however_often_it_breaks(pushed, handler, in_chunks
     whole(Breaking)
 
 
-def test_an_upload_that_is_forgotten_begins_again(pushed, handler, in_chunks):
+def test_expired_upload_restarts(pushed, handler, in_chunks):
     class Forgetful(handler):
         breaks = 0
 

@@ -53,7 +53,7 @@ def test_nothing_is_seen_of_an_entering_process(user):
     assert found == []
 
 
-def test_another_user_reaches_nothing(user):
+def test_other_users_have_no_access(user):
     """Neither the sockets and files of the user, nor the processes of the user's containers and of composer."""
     service = {"image": "busybox", "command": ["sleep", "600"], "init": True, "stop_grace_period": "0s"}
     user.write(compose=json.dumps({"services": {"a": service, "b": {**service, "user": "1000"}}}))

@@ -7,7 +7,7 @@ import threading
 from engine.rootless.cgroup import _await_end
 
 
-def test_it_waits_for_the_one_that_started_us_and_no_other(tmp_path):
+def test_delegation_waits_only_for_the_parent(tmp_path):
     reading, writing = os.pipe()
     child = os.fork()  # it has our command line, as the first half of a double fork has
     if child == 0:

@@ -99,7 +99,7 @@ def test_stopped_supervisor_is_not_waited_for_forever(roots):
     scripted.thread.join()
 
 
-def test_supervisor_of_another_release_is_left_alone(roots):
+def test_newer_supervisor_is_kept(roots):
     scripted = Scripted(roots, [Note("one")])
     events = Client(roots, "p", {}).perform(REQUEST)
     assert next(events) == Note("one")
@@ -120,7 +120,7 @@ def test_ready_is_answered_when_the_command_has_attached(roots):
     assert events == [End(failures=(Failure(message="no"),), last=True)]
 
 
-def test_one_that_adopts_serves_when_that_is_done(roots):
+def test_supervisor_serves_after_adoption(roots):
     client = Client(roots, "p", {})
     assert not client.serves(print)
     adopting = Control.open(roots.supervisor_socket("p"))

@@ -43,7 +43,7 @@ def test_events_are_sent_while_the_producer_waits(ends):
     anyio.run(main)
 
 
-def test_what_is_not_read_waits_and_is_drained(ends):
+def test_unread_events_are_queued(ends):
     ours, theirs = ends
     many = [f"{number} " + "x" * 1000 for number in range(2000)]
 
@@ -73,7 +73,7 @@ def test_a_closed_connection_gets_no_events(ends):
     anyio.run(main)
 
 
-def test_one_that_is_stopped_is_left_alone(tmp_path, monkeypatch):
+def test_suspended_peer_is_not_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(connection, "PATIENCE", 0.05)
     path = str(tmp_path / "sock")
     with socket.socket(socket.AF_UNIX) as listener:

@@ -24,7 +24,7 @@ def run(code):
     return done.stdout
 
 
-def test_only_one(path):
+def test_second_supervisor_is_refused(path):
     own = Control.open(path)
     assert own.clean
     assert run(f"print(Control.open({path!r}))") == "None\n"
@@ -40,7 +40,7 @@ def test_unclean_end_is_noticed(path, end):
     own.close()
 
 
-def test_the_last_thing_is_to_remove_the_folder(path):
+def test_folder_is_removed_last(path):
     own = Control.open(path)
     os.makedirs(f"{os.path.dirname(path)}/container")
     own.close()
@@ -56,7 +56,7 @@ def test_a_keepers_files_stay(path):
     assert os.listdir(os.path.dirname(path)) == ["keeper.sock"]
 
 
-def test_the_folder_of_a_successor_is_left_alone(path):
+def test_folder_of_successor_is_kept(path):
     own = Control.open(path)
     own.close()
     shutil.rmtree(os.path.dirname(path))

@@ -102,7 +102,7 @@ def test_independent_containers_start_side_by_side():
     ]  # fmt: skip
 
 
-def test_at_most_so_many_at_once():
+def test_parallelism_is_limited():
     project = Project(*(service(name) for name in "abc"))
     log = project.up(parallel=1)
     assert [line for line in log if line.startswith("start")] == [
@@ -110,7 +110,7 @@ def test_at_most_so_many_at_once():
     ]  # fmt: skip
 
 
-def test_in_order_of_dependencies():
+def test_operations_follow_dependencies():
     log = Project(service("a"), service("b", "a")).up()
     assert log.index("started p-a-1") < log.index("start p-b-1")
 

@@ -27,7 +27,7 @@ def test_service_overrides_the_images_healthcheck():
 
 
 @pytest.mark.parametrize("own", [None, Healthcheck(), Healthcheck(test=("NONE",))])
-def test_no_check(own):
+def test_container_without_check_has_no_health(own):
     assert check_of(own, None) is None
 
 
@@ -101,7 +101,7 @@ def observe(check, answers, seconds, clock=None):
     return times, statuses
 
 
-def test_what_is_ready_at_once_is_healthy_at_once():
+def test_first_successful_probe_is_healthy():
     times, statuses = observe(Check(test=("CMD", "x"), interval=30), [0], 61)
     assert times == [0.0, 30.0, 60.0]
     assert statuses[0] == "healthy"

@@ -67,7 +67,7 @@ def test_restarts_with_growing_pauses(play):
     play(main)
 
 
-def test_on_failure_gives_up(play):
+def test_on_failure_stops_after_max_retries(play):
     async def main(scene):
         one = await scene.container(restart=Restart(policy="on-failure", max_retries=1))
         scene.changes.end(one, 2)

@@ -8,7 +8,7 @@ from composer.run.turns import Turn, Turns
 from tests.run.fake import run
 
 
-def test_one_at_a_time_in_the_order_of_asking():
+def test_requests_are_served_in_order():
     log = []
 
     async def request(turns, name):

@@ -17,13 +17,13 @@ def done(monkeypatch):
     return found
 
 
-def test_nothing_left(done):
+def test_clean_exit_has_no_leaks(done):
     with nothing_left("roots"):
         pass
     assert done == ["look"]
 
 
-def test_something_left(done):
+def test_leaks_are_found(done):
     with pytest.raises(AssertionError, match="left behind:\nlink veth0"), nothing_left("leak"):
         pass
     assert done == ["look", "clean"]

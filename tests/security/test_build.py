@@ -32,7 +32,7 @@ def said(builder):
     return "\n".join(line for line in builder.lines if re.match(r"#\d+ \d+\.\d{3} ", line))
 
 
-def test_stubs_are_removed_from_the_image_alone(hostile, victim):
+def test_stubs_are_removed_only_from_the_image(hostile, victim):
     """CVE-2024-23652: a mount's target becomes a link to the host while the command runs; afterwards only what was
     created for the mount is removed."""
     script = f"cd /; mv /a /b; ln -s {victim} /a; true"

@@ -336,7 +336,7 @@ def test_images_whose_mount_points_are_links(host, marker, made_image):
 
 
 @pytest.mark.parametrize("target", ["-> /dev/zero", "fifo", "-> /proc/kmsg", "-> /etc/passwd"])
-def test_names_of_users_that_never_end(host, made_image, target):
+def test_endless_user_files(host, made_image, target):
     image = made_image({"etc/passwd": target})
     with pytest.raises(EngineError, match="/etc/passwd"):
         host.run("true", image=image, user="web")
@@ -384,7 +384,7 @@ def test_setuid_files_are_out_of_reach(host):
     assert as_another_user(lambda: [place for place in places if os.access(place, os.F_OK)]) == []
 
 
-def test_control_sockets_are_for_us_alone(host):
+def test_control_sockets_are_private(host):
     host.sleep()
     path = host.roots.keeper_socket(host.group)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600

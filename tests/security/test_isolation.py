@@ -31,7 +31,7 @@ def test_capabilities(host):
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("0", "2")
 
 
-def test_another_user_has_no_capabilities(host):
+def test_unprivileged_user_has_no_capabilities(host):
     found = status(host, user="web")
     assert [found[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")] == [NONE, NONE, NONE, DEFAULT, NONE]
     assert found["Groups"] == "1000"
@@ -241,7 +241,7 @@ Parent death signal: [none]
 """The output of util-linux's setpriv in a container of Docker Engine 28."""
 
 
-def test_as_setpriv_sees_it(host):
+def test_setpriv_confirms_privileges(host):
     found = host.run("/usr/bin/setpriv", "--dump", mounts=PYTHON).out
     assert re.sub(r"(?m)^(AppArmor|SELinux).*\n", "", found) == SETPRIV
 

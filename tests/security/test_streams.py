@@ -90,7 +90,7 @@ def streams_of_a_caller(folder):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_detached_and_probes(host, way):
+def test_streams_of_detached_execs_and_probes(host, way):
     record = host.sleep(**WAYS[way])
     process = host.engine.exec_process(
         host.group, record.id, ExecSpec(args=("sh", "-c", f"({LOOK}) > /tmp/seen 2>&1")), stdio=(-1, -1, -1)
@@ -134,7 +134,7 @@ def test_the_null_device_of_the_host_stays(host):
     assert stat.S_IMODE(after.st_mode) == 0o666
 
 
-def test_another_null_device(host):
+def test_replaced_null_device(host):
     """What the container has put there is not opened, nor replaced by the host's null device."""
     record = host.sleep()
     for made in ("rm /dev/null", "mkfifo /dev/null", "rm /dev/null; ln -s /dev/zero /dev/null"):

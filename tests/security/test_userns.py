@@ -31,7 +31,7 @@ def test_root_inside_is_nobody_outside(host):
     assert host.exec(record, "cat", "/proc/self/uid_map").out.split() == ["0", str(base), "65536"]
 
 
-def test_another_user_inside(host):
+def test_unprivileged_user_in_user_namespace(host):
     record = host.sleep(userns_mode="private", user="web", group_add=("10",))
     assert status(record.state.pid, "Uid")[0] == str(first_outside(host) + 1000)
     assert (

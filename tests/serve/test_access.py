@@ -122,7 +122,7 @@ def test_foreign_processes_are_not_listed_as_the_containers(narrow, reading):
             assert [row[-1] for row in rows] == ["sleep 1000"]
 
 
-def test_nothing_of_others_is_pruned(narrow, api, container):
+def test_prune_is_limited_to_the_project(narrow, api, container):
     api("POST", "/volumes/create", {"Name": "foreign-volume"})
     api("POST", f"/containers/{container}/stop?t=0")
     try:
@@ -171,7 +171,7 @@ ESCAPES = {
 }
 
 
-def test_no_container_reaches_what_is_not_the_projects(narrow):
+def test_containers_cannot_reach_other_projects(narrow):
     for name, way in ESCAPES.items():
         asked = {"Image": "busybox", "Cmd": ["true"], **way}
         asked["HostConfig"] = {"NetworkMode": "mine_default", **asked.get("HostConfig", {})}
@@ -180,7 +180,7 @@ def test_no_container_reaches_what_is_not_the_projects(narrow):
     assert len(narrow.get("/containers/json?all=1")) == 1
 
 
-def test_other_ways_out(narrow, container):
+def test_further_escapes_are_refused(narrow, container):
     volume = {"Name": "way-out", "DriverOpts": {"type": "none", "o": "bind", "device": "/"}}
     assert narrow.refused("POST", "/volumes/create", volume)[0] == 403
     network = {"Name": "way-out", "Options": {"com.docker.network.bridge.name": "docker0"}}
@@ -207,7 +207,7 @@ def test_other_ways_out(narrow, container):
         assert narrow.refused("POST", path, {})[0] == 403
 
 
-def test_the_project_itself_is_its_clients(narrow):
+def test_project_is_fully_accessible(narrow):
     """A container, a volume and a network of the project are created, used and removed, whatever labels were sent."""
     volume = narrow("POST", "/volumes/create", {"Name": "mine_more"})
     network = narrow("POST", "/networks/create", {"Name": "mine_back"})
@@ -226,7 +226,7 @@ def test_the_project_itself_is_its_clients(narrow):
     narrow("DELETE", f"/volumes/{volume['Name']}")
 
 
-def test_what_a_restricted_server_gives_is_a_list_of_operations_that_exist():
+def test_allowed_operations_exist():
     assert READS | OWN <= {target for _, _, target in ROUTES}
 
 

@@ -13,7 +13,7 @@ __all__ = ["make"]
 ALL = "stream=1&stdin=1&stdout=1&stderr=1"
 
 
-def test_a_client_that_attaches_first_misses_nothing(api, make):
+def test_attach_before_start_gets_all_output(api, make):
     one = make("sh", "-c", "echo out; echo err >&2; exit 4", name="api-a", HostConfig={"AutoRemove": True})
     stream = Stream(api, f"/containers/{one}/attach?{ALL}")
     assert "multiplexed-stream" in stream.head
@@ -37,7 +37,7 @@ def test_input_that_ended_before_the_start_arrives(api, make):
     assert stream.streams() == (b"some input", b"")
 
 
-def test_one_stream_of_a_running_container_and_what_it_wrote(api, make):
+def test_attach_to_one_stream_with_logs(api, make):
     make("sh", "-c", "echo early; echo bad >&2; read x; echo $x; echo worse >&2", name="api-b", OpenStdin=True)
     api.raw("POST", "/containers/api-b/start")
     while b"bad" not in api.raw("GET", "/containers/api-b/logs?stderr=1")[2]:
@@ -64,7 +64,7 @@ def test_the_connection_closes_when_the_container_is_removed_unstarted(api, make
     assert stream.rest() == b""
 
 
-def test_a_client_that_goes_before_the_start(api, make):
+def test_client_disconnects_before_the_start(api, make):
     make("sh", "-c", "echo x", name="api-gone")
     Stream(api, f"/containers/api-gone/attach?{ALL}").sock.close()
     assert api.raw("POST", "/containers/api-gone/start")[0] == 204

@@ -85,7 +85,7 @@ def begun(api, content, length):
     return sock
 
 
-def test_a_client_that_vanishes_leaves_nothing(api, roots):
+def test_disconnected_client_leaves_no_files(api, roots):
     """During its upload, and during a step without output."""
     content = context(Dockerfile="FROM busybox\nRUN sleep 87654\n")
     before = set(os.listdir(roots.builds))
@@ -110,7 +110,7 @@ def test_a_client_that_vanishes_leaves_nothing(api, roots):
     assert running("sleep 87654") == []
 
 
-def test_what_a_step_writes_to_stderr_is_red(api):
+def test_stderr_of_steps_is_red(api):
     _, lines = post(api, context(Dockerfile="FROM busybox\nRUN echo plain; echo wrong >&2\n"), nocache="1")
     said = [line["stream"] for line in lines if "stream" in line]
     assert "plain\n" in said and "\x1b[91mwrong\n\x1b[0m" in said

@@ -40,7 +40,7 @@ def test_a_definition_is_read_back():
         (wire.block(1, wire.block(1, wire.message((1, "sha256:0")))), "missing"),
     ],
 )
-def test_other_definitions_are_refused_by_name(data, words):
+def test_unsupported_definitions_are_refused(data, words):
     with pytest.raises(Failed, match=words):
         source_of(data)
 

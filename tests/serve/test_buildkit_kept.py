@@ -56,7 +56,7 @@ def build(api, client, monkeypatch):
     return sorted(client.requested), image
 
 
-def test_only_what_has_changed_is_sent(api, monkeypatch):
+def test_only_changed_files_are_sent(api, monkeypatch):
     files = {"Dockerfile": b"FROM busybox\nCOPY . /d/\nRUN cat /d/a /d/b > /all; ls /d > /list\n", "a": b"A", "b": b"B"}
     client = Keyed(files)
     sent, first = build(api, client, monkeypatch)
@@ -121,7 +121,7 @@ def test_hard_links_do_not_carry_a_change_over(tmp_path):
     assert (tmp_path / "a").stat().st_size == 3 and (tmp_path / "b").read_bytes() == b"x"
 
 
-def test_what_a_broken_transfer_left_is_sent_again(tmp_path):
+def test_broken_transfer_is_repeated(tmp_path):
     tree = _Tree(str(tmp_path))
     tree.make(0, file("a", 4))
     tree.write(0, b"xxxx")
@@ -134,7 +134,7 @@ def empty(tmp_path):
     return Roots(str(tmp_path / "state"), str(tmp_path / "run"))
 
 
-def test_one_build_at_a_time(empty):
+def test_builds_of_one_context_are_serialised(empty):
     with kept.folder(empty, "k", "context") as one, kept.folder(empty, "k", "context") as two:
         assert one and two is None
         with kept.folder(empty, "k", "other") as other, kept.folder(empty, "", "context") as without:

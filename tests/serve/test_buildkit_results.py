@@ -220,7 +220,7 @@ def test_a_check(api):
 OFFERS = b"ARG V=1\n# web serves\nFROM scratch AS web\nARG V\n"
 
 
-def test_what_a_build_can_be_given(api):
+def test_outline_of_a_dockerfile(api):
     found = json.loads(asked(api, Receiver(OFFERS), {"requestid": "frontend.outline"})["result.json"])
     place = {"ranges": [{"start": {"line": 1}, "end": {"line": 1}}]}
     assert found["args"] == [{"name": "V", "value": "1", "location": place}]
@@ -269,7 +269,7 @@ def test_the_clients_credentials_are_asked_for(api):
     assert client.asked == ["127.0.0.1:1"]
 
 
-def test_a_client_that_goes_ends_a_step_that_says_nothing(api):
+def test_disconnected_client_cancels_a_silent_step(api):
     dockerfile = b"FROM busybox\nRUN sleep 98765\n"
     asked(api, Receiver(dockerfile), {"no-cache": ""}, until="RUN sleep 98765")
     for pid in running("sleep 98765"):

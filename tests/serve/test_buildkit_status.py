@@ -59,7 +59,7 @@ def test_files_sent_to_the_client_are_no_image():
     assert shown(progress) == ["exporting to client directory", "copying files"]
 
 
-def test_what_is_received_is_shown_with_its_size():
+def test_received_contexts_show_their_size():
     progress = Progress("ref")
     with progress.transfer("load build context", "context") as received:
         received(1234)

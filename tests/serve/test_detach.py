@@ -51,7 +51,7 @@ def test_a_sequence_is_found_however_it_is_cut(size):
 
 
 @pytest.mark.parametrize(("query", "keys"), [("", KEYS), ("&detachKeys=x", b"x")])
-def test_a_client_leaves_and_the_container_goes_on(api, make, query, keys):
+def test_detached_container_keeps_running(api, make, query, keys):
     make("cat", name="api-leave", Tty=True, OpenStdin=True)
     api.raw("POST", "/containers/api-leave/start")
     stream = Stream(api, f"/containers/api-leave/attach?stream=1&stdin=1&stdout=1{query}")

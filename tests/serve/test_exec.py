@@ -125,7 +125,7 @@ def test_a_terminal(running):
     assert code(running, one) == 5
 
 
-def test_what_cannot_be_executed(running):
+def test_failed_exec_is_reported(running):
     one = make_exec(running, "/nosuch")
     Stream(running, f"/exec/{one}/start").rest()
     assert code(running, one) == 127
@@ -141,7 +141,7 @@ def test_detached(running):
     assert code(running, two) == 0
 
 
-def test_a_client_that_goes_leaves_the_process_alone(running):
+def test_disconnected_client_keeps_the_process_running(running):
     one = make_exec(running, "sh", "-c", "read x < /tmp/fifo; echo $x; exit 6")
     Stream(running, f"/exec/{make_exec(running, 'mkfifo', '/tmp/fifo')}/start").rest()
     Stream(running, f"/exec/{one}/start").sock.close()

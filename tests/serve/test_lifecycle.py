@@ -25,7 +25,7 @@ def make(api):
         api.raw("DELETE", f"/containers/{container}?force=1&v=1")
 
 
-def test_from_create_to_remove(api, make):
+def test_create_to_remove(api, make):
     one = make("sh", "-c", "echo hello; exit 4", name="api-one", Labels={"a": "b"}, Env=["X=y"])
     assert api.get(f"/containers/{one}/json")["State"]["Status"] == "created"
     codes = []
@@ -130,7 +130,7 @@ def test_wrong_containers_are_refused_and_nothing_is_left(api):
     assert api.get("/containers/json?all=1") == []
 
 
-def test_a_name_is_taken_once(api, make):
+def test_duplicate_name_conflicts(api, make):
     one = make("true", name="api-taken")
     status, message = api.refused("POST", "/containers/create?name=api-taken", {"Image": "busybox"})
     assert status == 409 and message.startswith(
@@ -227,7 +227,7 @@ def test_the_terminal_has_its_size_when_the_program_starts(api, make):
         (["true"], {"User": "nobody2"}, 500, "unable to find user nobody2: no matching entries in passwd file"),
     ],
 )
-def test_what_cannot_be_started_ends_the_clients_that_wait(api, make, command, more, status, words):
+def test_failed_start_ends_waiting_clients(api, make, command, more, status, words):
     one = make(*command, HostConfig={"AutoRemove": True}, **more)
     with api.connect() as waiting:
         waiting.sendall(
@@ -240,7 +240,7 @@ def test_what_cannot_be_started_ends_the_clients_that_wait(api, make, command, m
     assert api.refused("GET", f"/containers/{one}/json")[0] == 404
 
 
-def test_the_host_configuration_is_given_back_as_it_was_sent(api, make):
+def test_host_configuration_round_trip(api, make):
     asked = {
         "Binds": ["/tmp:/a:ro"], "Tmpfs": {"/b": "size=1m"}, "PublishAllPorts": True, "AutoRemove": True, "Links": [],
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "NetworkMode": "none",

@@ -58,7 +58,7 @@ async def _readable(fd):
     asyncio.get_running_loop().remove_reader(fd)
 
 
-def test_names_are_answered_again(box, successor):
+def test_adopted_names_resolve(box, successor):
     box.do(box.session.create_network(NetworkSpec(name="tadopt")))
     networks = (Attachment(network="tadopt", aliases=("db",)),)
     record = box.start("nc", "-l", "-p", "80", "-e", "echo", "hello", networks=networks)

@@ -53,7 +53,7 @@ def test_a_change_reaches_running_containers(box, host):
     assert shows(box, ours, "192.0.2.3") == "nameserver 192.0.2.3"
 
 
-def test_a_file_that_is_mounted_from_elsewhere(box, host, tmp_path):
+def test_bind_mounted_resolv_conf_is_unchanged(box, host, tmp_path):
     """As in a container, whose engine writes into it."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("nameserver 192.0.2.1\n")
@@ -66,7 +66,7 @@ def test_a_file_that_is_mounted_from_elsewhere(box, host, tmp_path):
         subprocess.run(["umount", host], check=True)
 
 
-def test_another_file_behind_the_link(box, host):
+def test_changed_link_target_is_followed(box, host):
     record = box.start(network_mode="host")
     link = host.parent.parent / "etc/resolv.conf"
     (host.parent / "other.conf").write_text("nameserver 192.0.2.4\n")
@@ -77,7 +77,7 @@ def test_another_file_behind_the_link(box, host):
     shows(box, record, "192.0.2.5")
 
 
-def test_what_a_program_wrote_stays(box, host):
+def test_edited_resolv_conf_is_kept(box, host):
     changed, ours = box.start(network_mode="host"), box.start(network_mode="host")
     box.inside(changed, "echo nameserver 192.0.2.9 > /etc/resolv.conf")
     write(host, "nameserver 192.0.2.2\n")

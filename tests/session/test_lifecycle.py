@@ -42,7 +42,7 @@ def test_a_stopped_container_starts_again_with_its_files(box):
 
 
 @pytest.mark.parametrize("round_", [1, 2])
-def test_many_side_by_side_with_networks(box, round_):
+def test_concurrent_starts_with_networks(box, round_):
     async def all_of_them():
         session = box.session
         await session.create_network(NetworkSpec(name="many"))
@@ -101,7 +101,7 @@ def test_containers_reach_each_other_by_name(box):
         (("/etc/passwd",), 126, "permission denied"),
     ],
 )
-def test_what_cannot_be_executed(box, command, code, text):
+def test_missing_program_is_reported(box, command, code, text):
     record = box.create(*command)
     with pytest.raises(StartFailed, match=text.replace("$", r"\$")) as raised:
         box.do(box.session.start(record.id))
@@ -164,7 +164,7 @@ def test_names_are_unique_and_can_change(box):
         box.do(box.session.rename(other.id, "ttwo"))
 
 
-def test_nothing_to_run_and_nothing_there(box):
+def test_missing_command_is_reported(box):
     with pytest.raises(InvalidSpec, match="no command"):
         box.create(entrypoint=(), command=())
     with pytest.raises(NotFound):

@@ -196,7 +196,7 @@ def test_rejoin_changes_only_what_differs(box, networks):
     assert asking(box, other, "ping", "-c1", "-W2", record.id[:12])[0] == 0
 
 
-def test_a_refused_rejoin_leaves_the_container_as_it_was(box, networks):
+def test_refused_rejoin_changes_nothing(box, networks):
     a, b = networks
     record = box.start(networks=(Attachment(network=a, aliases=("old",)),))
     box.start(networks=(Attachment(network=b, ipv4_address="10.77.2.9"),))
@@ -301,7 +301,7 @@ def test_a_rejoin_cut_short_by_a_crash_is_completed(box, networks, monkeypatch, 
         "ip link set {link} nomaster",
     ],
 )
-def test_what_another_program_removed_of_a_network_is_repaired(box, change):
+def test_removed_network_parts_are_restored(box, change):
     name = f"{box.group}six"
     pools = (Pool(subnet="10.77.4.0/24"), Pool(subnet="fd77:4::/64"))
     made = box.do(box.session.create_network(NetworkSpec(name=name, enable_ipv6=True, pools=pools)))

@@ -72,7 +72,7 @@ def test_exec_has_its_own_streams(box):
         (("true",), {"user": "nobody"}, 125, "nobody"),
     ],
 )
-def test_what_cannot_be_executed(box, command, fields, code, text):
+def test_missing_program_is_reported(box, command, fields, code, text):
     record = box.start()
     with pytest.raises(StartFailed) as raised:
         box.exec(record, *command, **fields)
@@ -173,7 +173,7 @@ def end_of_input(process):
         stream.shutdown(socket.SHUT_WR)
 
 
-def test_the_end_of_input_ends_the_programs_when_it_is_asked_for(box):
+def test_stdin_once_closes_input(box):
     record = box.start("wc", "-c", stdin_open=True, stdin_once=True)
     process = box.engine.attach(box.group, record.id)
     data = bytes(3_000_000)
@@ -185,7 +185,7 @@ def test_the_end_of_input_ends_the_programs_when_it_is_asked_for(box):
     process.close()
 
 
-def test_otherwise_the_input_stays_open_for_the_next(box):
+def test_stdin_stays_open_for_the_next_client(box):
     record = box.start("sh", "-c", "read a; read b; echo $a $b", stdin_open=True)
     for word in (b"one\n", b"two\n"):
         process = box.engine.attach(box.group, record.id)
@@ -219,7 +219,7 @@ def test_attach_to_a_terminal(box):
     assert "xterm" in box.log(record)
 
 
-def test_two_are_attached_and_one_leaves(box):
+def test_detach_of_one_of_two_clients(box):
     record = box.start("sh", "-c", "read x; echo $x; read x; echo $x", stdin_open=True)
     first, second = (box.engine.attach(box.group, record.id) for _ in range(2))
     os.write(first.stream, b"a\n")
@@ -231,7 +231,7 @@ def test_two_are_attached_and_one_leaves(box):
     second.close()
 
 
-def test_many_executions_leave_nothing(box):
+def test_executions_leave_no_descriptors(box):
     record = box.start()
     for _ in range(20):
         assert box.exec(record, "true")[0] == 0

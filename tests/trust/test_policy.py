@@ -28,7 +28,7 @@ def test_patterns(pattern, name, covered):
     assert (found.of(reference(name)).require == "reject") is covered
 
 
-def test_the_first_rule_counts():
+def test_first_matching_rule_wins():
     text = """
         default = "reject"
         [[rule]]
@@ -72,7 +72,7 @@ def test_mistakes_are_named(text, problem):
     assert "/etc/p.toml" in str(caught.value)
 
 
-def test_both_files_hold(tmp_path):
+def test_both_files_apply(tmp_path):
     mine = tmp_path / "composer/policy.toml"
     mine.parent.mkdir()
     mine.write_text("default = 'reject'\n")

@@ -191,7 +191,7 @@ def test_a_drifted_tag(image, images, other_images, key, make):
 
 
 @pytest.mark.usefixtures("keyed")
-def test_what_was_verified_is_verified_again_without_the_registry(image, other_images, key, monkeypatch, tmp_path):
+def test_verified_image_is_verified_offline(image, other_images, key, monkeypatch, tmp_path):
     name, digest = image
     signer.sign(name, digest, key)
     registry.pull(name, images=other_images)
@@ -299,7 +299,7 @@ def test_identities_that_are_refused(image, other_images, fulcio, form, changes,
 
 
 @pytest.mark.usefixtures("keyless")
-def test_another_authority(image, other_images, fulcio):
+def test_unknown_authority_is_refused(image, other_images, fulcio):
     other = Fulcio()
     other.rekor, other.ctlog = fulcio.rekor, fulcio.ctlog
     put(image, other, "simple")

@@ -71,7 +71,7 @@ def test_a_volume_has_what_the_container_would_see(layers, volume, place):
     assert os.listdir(os.path.dirname(volume.mountpoint)) == ["_data"]
 
 
-def test_a_volume_with_content_stays_as_it_is(layers, volume):
+def test_volume_with_content_is_unchanged(layers, volume):
     with open(f"{volume.mountpoint}/own", "w"):
         pass
     copy_up(layers, "/real", volume)
@@ -95,7 +95,7 @@ def test_interrupted_copy_is_completed(layers, volume, state):
         assert stat.S_IMODE(os.stat(volume.mountpoint).st_mode) == 0o750
 
 
-def test_several_at_once_copy_once(layers, volume):
+def test_concurrent_starts_copy_once(layers, volume):
     threads = [threading.Thread(target=copy_up, args=(layers, "/real", volume)) for _ in range(8)]
     for thread in threads:
         thread.start()

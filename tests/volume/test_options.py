@@ -27,7 +27,7 @@ def test_tmpfs(box):
     assert box.shell(script, mounts=mount()) == "tmpfs 1024\n1000 750\n1"
 
 
-def test_two_containers_share_what_is_mounted(box):
+def test_mounted_volume_is_shared(box):
     make(box, type="tmpfs", device="tmpfs")
     first = box.start(mounts=mount())
     box.inside(first, "echo shared > /v/x")
@@ -142,12 +142,12 @@ def test_an_unknown_server(box):
         ({"name": "-bad"}, InvalidSpec, "-bad"),
     ],
 )
-def test_what_is_refused(box, fields, error, text):
+def test_invalid_options_are_refused(box, fields, error, text):
     with pytest.raises(error, match=text):
         box.do(box.session.create_volume(VolumeSpec(**{"name": "tbad", **fields})))
 
 
-def test_other_options_for_the_same_name(box):
+def test_changed_options_are_refused(box):
     make(box, type="tmpfs")
     assert make(box, type="tmpfs").spec.name == "topt"
     with pytest.raises(Conflict, match="different driver options"):

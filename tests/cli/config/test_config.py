@@ -48,7 +48,7 @@ def config(monkeypatch, capsys):
 
 @pytest.mark.parametrize("file", WORDS)
 @pytest.mark.parametrize("project", sorted(path.name for path in GOLDEN.iterdir()))
-def test_as_docker_compose(project, file, config):
+def test_output_equals_docker_compose(project, file, config):
     folder = GOLDEN / project
     options = ["-p", "golden", "-f", "compose.yaml", "--profile", "*"]
     out = config(folder, *WORDS[file], options=options, A="1").replace(str(folder), "{DIR}")
@@ -92,7 +92,7 @@ def test_variables(config, tmp_path):
     assert config(tmp_path, "--environment", REG="r").count("REG=r\n") == 1
 
 
-def test_hashes_change_with_the_service_alone(config, tmp_path):
+def test_hash_depends_only_on_its_service(config, tmp_path):
     file = tmp_path / "compose.yaml"
     file.write_text("services: {a: {image: x}, b: {image: y}}\n")
     before = dict(line.split() for line in config(tmp_path, "--hash", "*").splitlines())
@@ -217,7 +217,7 @@ def test_a_selection_without_effect_is_warned_of(config, tmp_path, flag):
     assert config.err.startswith(f"warning: service filtering is not applied when {flag} is set, ")
 
 
-def test_what_needs_no_image_has_none(config, tmp_path):
+def test_services_without_image_print_none(config, tmp_path):
     (tmp_path / "compose.yaml").write_text(
         "services: {a: {image: x}, b: {provider: {type: cloud}}, c: {provider: {type: cloud}, image: y}, d: {build: .}}\n"
     )

@@ -49,7 +49,7 @@ def test_templates(template, text):
 @pytest.mark.parametrize(
     "template", ["{{", "{{if .A}}", "{{end}}", "{{nope .A}}", "{{.A.B.C", "{{ }}{{|}}", "{{.Name.x}}"]
 )
-def test_what_cannot_be_read(template):
+def test_invalid_templates_are_refused(template):
     with pytest.raises(UsageError, match="--format"):
         Template(template).render(VALUE)
 

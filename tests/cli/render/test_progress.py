@@ -204,7 +204,7 @@ def test_plain_lines_for_each_change() -> None:
     )
 
 
-def test_every_line_of_a_dry_run_says_so() -> None:
+def test_dry_run_marks_every_line() -> None:
     progress, stream = sink("plain", dry_run=True)
     story(progress)
     assert stream.getvalue().startswith(" DRY-RUN MODE -  Network n Creating\n")

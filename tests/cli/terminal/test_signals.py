@@ -49,7 +49,7 @@ def test_listening_nests(arrived):
         assert taken() == signal.SIGUSR1
 
 
-def test_everything_is_as_it_was_afterwards(arrived):
+def test_signal_handlers_are_restored(arrived):
     before = signal.getsignal(signal.SIGUSR1)
     with listening((signal.SIGUSR1,), arrived[0]):
         assert signal.getsignal(signal.SIGUSR1) != before

@@ -19,7 +19,7 @@ def kind(request, monkeypatch):
         pytest.skip("no wheel for this machine")
 
 
-def test_what_is_written_is_gzip(kind):
+def test_output_is_valid_gzip(kind):
     member = gzip.deflate()
     packed = b"".join(member.compress(DATA[at : at + 7000]) for at in range(0, len(DATA), 7000)) + member.flush()
     assert standard.decompress(packed) == DATA

@@ -51,7 +51,7 @@ def tree(tmp_path):
     return root
 
 
-def test_what_is_packed_is_unpacked_the_same(tree, tmp_path):
+def test_pack_and_unpack_round_trip(tree, tmp_path):
     data = packed(tree)
     unpacked(data, tmp_path / "copy")
     assert packed(tmp_path / "copy") == data
@@ -82,7 +82,7 @@ def test_trees_of_any_depth_are_packed_and_unpacked(tmp_path, depth, name):
         subprocess.run(["rm", "-rf", *tops], check=True)  # pytest cannot remove them
 
 
-def test_others_can_read_it(tree, tmp_path):
+def test_gnu_tar_reads_the_archive(tree, tmp_path):
     data = packed(tree)
     names = tarfile.open(fileobj=io.BytesIO(data)).getnames()
     assert ".wh.gone" in names

@@ -84,14 +84,14 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(values(document(), document()))
-def test_what_the_schema_makes_is_valid(value: Any) -> None:
+def test_generated_documents_are_valid(value: Any) -> None:
     assert valid(document(), value)
     assert not TABLE.find(value)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(values(document(), document()), ANYTHING, st.data())
-def test_one_changed_entry_is_judged_as_the_standard_says(value: Any, other: Any, data: st.DataObject) -> None:
+def test_mutated_documents_agree_with_jsonschema(value: Any, other: Any, data: st.DataObject) -> None:
     value = copy.deepcopy(value)
     path: tuple[str | int, ...] = ()
     holder, key = {"": value}, ""

@@ -48,7 +48,7 @@ def docker():
 
 
 @pytest.mark.parametrize("case", [*OWN, *RANDOM], ids=lambda case: case.name)
-def test_the_same_image(composer, docker, case, tmp_path):
+def test_image_equals_buildkit(composer, docker, case, tmp_path):
     context = prepared(case, tmp_path)
     theirs = docker(case, context) if docker else ANSWERS[case.name]
     ours = composer(case, context)

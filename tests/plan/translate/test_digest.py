@@ -34,7 +34,7 @@ def test_the_order_of_keys_does_not_count():
         assert found.services["web"].summary == expected.services["web"].summary
 
 
-def test_another_process_finds_the_same(tmp_path):
+def test_digest_is_stable_across_processes(tmp_path):
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
     code = (
         "import yaml; from composer.model import Project; from composer.plan.translate import translate;"
@@ -52,7 +52,7 @@ def test_another_process_finds_the_same(tmp_path):
         ("develop", None), ("attach", False),
     ],
 )  # fmt: skip
-def test_what_needs_no_new_container_does_not_count(key, value):
+def test_digest_ignores_keys_without_effect_on_containers(key, value):
     tree = copy.deepcopy(BASE)
     tree["services"]["web"][key] = value
     assert desired(tree).services["web"].hash == desired(BASE).services["web"].hash
@@ -66,7 +66,7 @@ def test_replicas_do_not_count_but_limits_do():
     assert desired(tree).services["db"].hash != desired(BASE).services["db"].hash
 
 
-def test_other_services_and_the_rest_of_the_project_do_not_count():
+def test_digest_ignores_other_services():
     tree = copy.deepcopy(BASE)
     tree["services"]["db"]["image"] = "db:2"
     tree["networks"]["default"]["labels"] = {"a": "b"}

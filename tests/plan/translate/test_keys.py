@@ -123,7 +123,7 @@ def test_a_key_has_an_effect(dotted):
 
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.sampled_from(sorted(CHANGES)), min_size=2, max_size=8))
-def test_any_mixture_is_translated(chosen):
+def test_any_combination_is_translated(chosen):
     """Any combination gives a project, refusals, or the message about a cycle; never another error."""
     tree = BASE
     for dotted in sorted(chosen):

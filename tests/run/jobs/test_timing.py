@@ -58,7 +58,7 @@ def test_each_fire_is_due_once():
     assert not look(HOURLY, now.decided, "2026-01-01T11:00").planned
 
 
-def test_many_that_were_missed_are_one():
+def test_missed_fires_are_combined():
     decided = armed((HOURLY,), at("2026-01-01T10:30"))
     found = look(HOURLY, decided, "2026-03-01T10:30", begun=True)
     assert found.planned == at("2026-03-01T10:00") and found.following == at("2026-03-01T11:00")

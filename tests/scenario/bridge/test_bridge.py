@@ -61,7 +61,7 @@ def test_graph(composer):
     assert "<b>Networks:</b><br/>default</font>" in done.out
 
 
-def test_a_file_from_containers(composer):
+def test_compose_file_from_containers(composer):
     composer("up", "-d", "--scale", "db=2")
     name = composer.name
     text = composer("alpha", "generate", "--name", "copy", f"{name}-web-1", f"{name}-db-1", f"{name}-db-2").out

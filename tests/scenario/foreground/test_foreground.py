@@ -50,7 +50,7 @@ def test_restarted_containers_are_followed(composer):
     assert ends == ["3 (restarting)", "3 (restarting)", "3"]
 
 
-def test_only_what_is_attached_is_shown_to_end(composer):
+def test_only_attached_services_report_exits(composer):
     composer.write(
         compose="""
         services:

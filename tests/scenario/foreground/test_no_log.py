@@ -4,7 +4,7 @@ import re
 import signal
 
 
-def test_from_the_first_byte_to_the_last(composer):
+def test_complete_output_without_log(composer):
     """Several containers that exit at once, with output on both streams, without a final newline, and larger than
     pipes."""
     composer.write(
@@ -50,7 +50,7 @@ def test_a_gate_behind_much_output(composer):
     assert "loud-1   | 300000\n" in done.out and "after-1  | after\n" in done.out
 
 
-def test_what_runs_already_and_what_is_started_again(composer):
+def test_running_and_restarted_services(composer):
     composer.write(
         compose="""
         services:

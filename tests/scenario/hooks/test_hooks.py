@@ -119,7 +119,7 @@ def test_a_failed_pre_start_hook_stays_until_down(composer):
     composer("down", "-v", "-t", "0")
 
 
-def test_what_pre_start_hooks_print_is_shown_by_an_attached_up(composer):
+def test_up_shows_output_of_pre_start_hooks(composer):
     composer.write(compose=PRE_START)
     composer("run", "--rm", "peek", "touch", "/notes/bad")
     done = composer("up", code=1)

@@ -100,7 +100,7 @@ def test_outputs(built):
     (("--sbom", "generator=/bin/false"), "/bin/false failed with exit code 1"),
     (("--squash",), "the build cache consists of layers"),
 ])  # fmt: skip
-def test_what_is_wrong_with_flags_is_said(composer, words, said):
+def test_invalid_flags_are_reported(composer, words, said):
     composer.write(Dockerfile="FROM scratch\nLABEL a=b\n")
     before = composer("image", "ls", "-q", "--no-trunc").out
     done = composer("image", "build", *words, ".", code=None)
@@ -108,7 +108,7 @@ def test_what_is_wrong_with_flags_is_said(composer, words, said):
     assert composer("image", "ls", "-q", "--no-trunc").out == before
 
 
-def test_what_a_dockerfile_offers(composer):
+def test_outline_of_a_dockerfile(composer):
     composer.write(Dockerfile="ARG V=1\n# web serves\nFROM scratch AS web\nARG V\nRUN --mount=type=ssh,required true\n")
     assert composer("image", "build", "--call", "targets", ".").out == (
         "TARGET        DESCRIPTION\nweb (default) serves\n"

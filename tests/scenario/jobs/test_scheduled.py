@@ -116,7 +116,7 @@ def test_pause_resume_rm_and_prune(project):
     assert project("job", "prune", "-f").out == ""
 
 
-def test_a_killed_supervisor_comes_back_for_a_schedule_alone(composer):
+def test_schedule_restarts_killed_supervisor(composer):
     """Nothing is running; a fire that was due meanwhile happens once."""
     composer.write(
         compose="""

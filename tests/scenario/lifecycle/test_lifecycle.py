@@ -6,7 +6,7 @@ import subprocess
 import time
 
 
-def test_from_up_to_down(composer):
+def test_up_to_down(composer):
     up = composer("up", "-d")
     for resource in ("Network", "Container"):
         assert resource in up.err

@@ -56,7 +56,7 @@ def test_sigterm_ends_it_as_an_interrupt_does(composer):
     assert following.wait(30) == 130
 
 
-def test_what_hooks_have_printed(composer):
+def test_logs_of_hooks(composer):
     composer.write(
         compose="""
         services:

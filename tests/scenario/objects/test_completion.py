@@ -1,7 +1,7 @@
 """Completions for the commands on containers, images, networks and volumes."""
 
 
-def test_names_of_what_there_is(composer):
+def test_completion_of_object_names(composer):
     composer.write(
         compose="""
         services: {web: {image: busybox, command: [sleep, "1000"], init: true, volumes: ["data:/x"]}}

@@ -64,7 +64,7 @@ def test_failed_start_exits_with_1_and_leaves_nothing(composer, how, words):
     assert composer("ps", "-aq").out == ""
 
 
-def test_detached_it_removes_itself(composer):
+def test_detached_oneoff_is_removed(composer):
     container = composer("run", "--rm", "-d", "--no-deps", "tool", "sleep", "0.2").out.strip()
     assert len(container) == 64
     deadline = time.monotonic() + 20
@@ -83,7 +83,7 @@ def test_a_build_is_logged_on_stdout_but_by_run_on_stderr(composer):
     composer("-f", "made.yaml", "down", "--rmi", "local")
 
 
-def test_detached_its_stdin_stays_open_unless_told_otherwise(composer):
+def test_detached_oneoff_keeps_stdin_open(composer):
     """As in docker compose: a client may attach later."""
     composer("run", "-d", "--no-deps", "--name", "open", "tool", "cat")
     composer("run", "-d", "--no-deps", "--name", "closed", "-i=false", "tool", "cat")
@@ -112,7 +112,7 @@ def test_a_terminal_has_its_size_before_the_program_starts(composer):
         assert shown == "31 101\r\n"
 
 
-def test_its_supervisor_has_the_database_for_itself(composer):
+def test_oneoff_supervisor_opens_the_database_alone(composer):
     """A fork of a command with the database open would lack its locks, and the next command would truncate the index of
     its log."""
     composer("run", "--rm", "-d", "--no-deps", "tool", "sleep", "1000")

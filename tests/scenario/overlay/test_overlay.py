@@ -124,7 +124,7 @@ def test_a_host_that_is_no_peer_sends_nothing_into_the_network(composer, elsewhe
         ("{peers: 192.0.2.1, com.docker.network.driver.overlay.vxlanid_list: '3'}", "is not one number from 256"),
     ],
 )
-def test_what_is_refused(composer, other_host, driver_opts, message):
+def test_invalid_overlays_are_refused(composer, other_host, driver_opts, message):
     composer.write(
         compose=f"""
         services: {{one: {{image: busybox, networks: [n]}}}}

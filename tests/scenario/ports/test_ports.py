@@ -12,7 +12,7 @@ def get(url):
         return answer.read()
 
 
-def test_from_localhost(composer):
+def test_published_port_from_localhost(composer):
     composer("up", "-d", "--wait")
     assert get("http://127.0.0.1:8080/") == b"hello\n"
     assert get("http://localhost:8081/") == b"hello\n"
@@ -49,7 +49,7 @@ def other_machine():
             process.kill()
 
 
-def test_from_another_machine(other_machine, composer):
+def test_published_port_from_another_machine(other_machine, composer):
     composer("up", "-d", "--wait")
     url = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=3).read())"
     ask = [*other_machine, "python3", "-c", url]

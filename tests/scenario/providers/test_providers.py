@@ -85,7 +85,7 @@ def test_the_containers_of_a_service_go_when_it_is_provided(composer, cloud):
         ("strange", "a message of unknown type 'sing'"),
     ],
 )
-def test_its_failure_ends_the_command(composer, cloud, kind, said):
+def test_provider_failure_ends_the_command(composer, cloud, kind, said):
     assert said in composer("up", "-d", code=1, environ={"KIND": kind}).err
     assert not composer("ps", "-aq").out
 
@@ -94,7 +94,7 @@ def test_missing_program(composer):
     assert "provider 'cloud' not found" in composer("up", "-d", code=1).err
 
 
-def test_it_may_ask_for_its_definition(composer, cloud):
+def test_provider_requests_its_definition(composer, cloud):
     composer.write(
         compose="""
         services:
@@ -201,7 +201,7 @@ while size := int(read.readline(), 16):
 """Prints the line that announces an image, and the image, which is in HTTP's chunked encoding."""
 
 
-def test_it_gets_its_image(composer, cloud):
+def test_provider_requests_its_image(composer, cloud):
     about = json.loads((cloud / "metadata.json").read_text())
     (cloud / "metadata.json").write_text(json.dumps({**about, "pull": {"parameters": []}}))
     (cloud / "take").write_text(TAKE)

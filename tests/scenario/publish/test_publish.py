@@ -36,7 +36,7 @@ def manifest(registry, repository, pinned, kind=MANIFEST):
     return json.loads(body), f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-def test_what_is_published_is_read(stack, registry):
+def test_published_project_is_loaded(stack, registry):
     done = stack("publish", "--with-env", f"{registry}/stack:1")
     assert f"{registry}/stack:1 published" in done.err
     made, digest = manifest(registry, "stack", 1)
@@ -53,7 +53,7 @@ def test_what_is_published_is_read(stack, registry):
     assert len(list(kept.parent.iterdir())) == 2
 
 
-def test_the_user_is_asked_for_the_variables(stack, registry):
+def test_publish_prompts_for_variables(stack, registry):
     stack("publish", "--with-env", f"{registry}/stack:1")
     source = ("-f", f"oci://{registry}/stack:1")
     done = stack(*source, "up", stdin="n\n", code=1)

@@ -12,7 +12,7 @@ def until_running(composer, service):
         assert time.monotonic() < deadline
 
 
-def test_two_at_once(composer):
+def test_concurrent_ups(composer):
     both = [composer.start("up", "-d", "quick") for _ in range(3)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0, 0], outputs
