@@ -27,7 +27,7 @@ class Gates:
         records: Iterable[ContainerRecord],
         starts: Sequence[int],
     ) -> list[int]:
-        """The operations that must succeed before containers of the service `who` start. The other arguments are those
+        """The operations that must succeed before containers of the service `dependent` start. The other arguments are those
         of `wait`."""
         condition = CONDITIONS.get(dependency.condition)
         if condition is None:

@@ -43,3 +43,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # up in the foreground; does not touch running containers
     containers: tuple[str, ...] = ()
     """Act only on these container ids (one-off containers of `run`)."""
+
+    @property
+    def starts(self) -> bool:
+        """up, create: whether containers are started."""
+        return not self.no_start and self.action != "create"

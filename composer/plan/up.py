@@ -128,12 +128,11 @@ class _Up:
             return
         stopped = self.shared.stopped.get(record.id)
         status = record.state.status if stopped is None else Status.EXITED
-        idle = self.options.no_start or self.options.action == "create"
         because, after = self._restart_cause(service, record)
         up = status in (Status.RUNNING, Status.RESTARTING)
-        if up and because and not idle:
+        if up and because and self.options.starts:
             self._restart(service, record, because, after=(*gates, *after))
-        elif up or idle:
+        elif up or not self.options.starts:
             self.left[service.name].append(record)
             self.plan.unchanged.append(record.spec.name)
         elif status is Status.PAUSED:
@@ -170,7 +169,7 @@ class _Up:
             Rejoin, record, cause, service=service, after=(*self.settled, *self._needs(service))
         )
         because, after = self._restart_cause(service, record)
-        if because and not self.options.no_start and self.options.action != "create":
+        if because and self.options.starts:
             self._restart(service, record, because, after=(rejoined.id, *gates, *after))
             return
         self.left[service.name].append(record)
@@ -231,7 +230,7 @@ class _Up:
         return recreation.reason(service, record, self.snapshot)
 
     def _start(self, name: str, cause: str, *, after: Iterable[int], container_id: str = "") -> None:
-        if self.options.no_start or self.options.action == "create":
+        if not self.options.starts:
             return
         self._pending.append((name, cause, container_id, (*self.settled, *after)))
 
@@ -286,7 +285,7 @@ class _Up:
 
     def _gates(self, service: DesiredService) -> tuple[int, ...]:
         """The operations that must succeed before the service's containers start."""
-        if self.options.no_start or self.options.action == "create":
+        if not self.options.starts:
             return ()
         gates = [i for name in service.linked for i in self.starts.get(name, ())]
         for dependency in service.depends_on:

@@ -16,6 +16,7 @@ from composer.view.errors import InUse, Unknown
 from composer.view.filters import Filters
 from composer.view.inspect import healthcheck
 from engine.spec.image import for_platform
+from engine.vocabulary import DOCKER_HUB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
 
 FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
-HUB = ("docker.io/library/", "docker.io/")
+HUB = (f"{DOCKER_HUB}/library/", f"{DOCKER_HUB}/")
 
 
 def familiar(name: str) -> str:

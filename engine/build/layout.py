@@ -16,7 +16,6 @@ from engine.spec.image import ImageRecord
 from engine.vocabulary import DIGEST
 
 SCHEME = "oci-layout://"
-_NESTED = 4
 _CONFIG_LIMIT = 8 << 20
 
 
@@ -45,12 +44,12 @@ def context(text: str, sources: Sources, wanted: platform.Platform) -> str:
 
 def _manifest(folder: Folder, tag: str, digest: str, wanted: platform.Platform, subject: str) -> manifest.Manifest:
     body = folder.named(tag, digest)
-    for _ in range(_NESTED):
+    for _ in range(manifest.INDEX_DEPTH):
         found = manifest.parse(body, "", subject)
         if isinstance(found, manifest.Manifest):
             return found
         body = folder.blob(manifest.select(found, wanted, subject).digest, manifest.MANIFEST_LIMIT)
-    raise ImageError(f"{subject}: more than {_NESTED} indexes lead to one another")
+    raise ImageError(f"{subject}: indexes are nested more than {manifest.INDEX_DEPTH} levels deep")
 
 
 def _record(images: ImageStore, folder: Folder, found: manifest.Manifest, file: bytes, subject: str) -> ImageRecord:

@@ -30,6 +30,8 @@ REFERENCE_TYPE, ATTESTATION = "vnd.docker.reference.type", "attestation-manifest
 attestation storage")."""
 
 ACCEPTED = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+INDEX_DEPTH = 4
+"""How deep indexes may be nested."""
 MANIFEST_LIMIT = 4 << 20
 """Bytes a manifest may have; the distribution specification asks registries to accept at least 4 MiB."""
 LAYER_LIMIT = 1000

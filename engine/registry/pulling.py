@@ -22,7 +22,6 @@ from engine.trust import gate
 from engine.vocabulary import STATEMENT_TYPE
 
 _PARALLEL = 3
-_NESTED = 4
 """Limit of nested indexes."""
 _CONFIG_LIMIT = 8 << 20
 
@@ -75,7 +74,7 @@ class Pull:
         body, media_type, digest = self.first_manifest()
         found = manifest.parse(body, media_type, subject)
         digests = [digest]
-        for _ in range(_NESTED):
+        for _ in range(manifest.INDEX_DEPTH):
             if isinstance(found, manifest.Manifest):
                 return body, found, digests
             chosen = manifest.select(found, self.platform, subject)
@@ -87,7 +86,7 @@ class Pull:
                     f"{subject}: manifest {chosen.digest} has {len(inner)} bytes, its index promises {chosen.size}"
                 )
             found = manifest.parse(inner, media_type, subject)
-        raise ImageError(f"{subject}: more than {_NESTED} indexes are nested in each other")
+        raise ImageError(f"{subject}: indexes are nested more than {manifest.INDEX_DEPTH} levels deep")
 
     def first_manifest(self) -> tuple[bytes, str, str]:
         """From the first mirror that has it, which then serves the rest, else from the registry itself."""

@@ -287,7 +287,7 @@ def test_an_index_in_an_index(serve, handler, images, content, depth):
             self.answer(data, headers={"Content-Type": kind})
 
     if depth > 4:
-        pull_fails(images, serve(Nested), ImageError, "indexes are nested in each other")
+        pull_fails(images, serve(Nested), ImageError, "indexes are nested more than 4 levels deep")
     else:
         registry.pull(f"{serve(Nested)}/app:1", images=images)
 

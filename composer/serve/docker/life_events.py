@@ -41,7 +41,7 @@ class SharedObjects(Struct, frozen=True):
 def exits_and_starts(
     was: ContainerState | None, new: ContainerRecord, shared: SharedObjects, reported: set[int] | None, own_signal: int
 ) -> Iterator[LifeEvent]:
-    """`told` are the signals that were reported as they were sent, None if the container was killed instead of stopped;
+    """`reported` are the signals that were reported as they were sent, None if the container was killed instead of stopped;
     `own_signal` is its stop signal."""
     state = new.state
     ended = state.finished_at > (was.finished_at if was else 0.0)

@@ -20,7 +20,6 @@ from engine.image.variants import platform_of
 from engine.spec.image import ImageRecord
 from engine.vocabulary import STATEMENT_TYPE
 
-_NESTED = 4
 _decode = msgspec.json.Decoder(manifest.Index).decode
 
 
@@ -74,8 +73,8 @@ def _manifests(
     members: Members, descriptor: manifest.Descriptor, depth: int = 0, above: manifest.Index | None = None
 ) -> Iterator[_Found]:
     """The manifests that a descriptor refers to, directly or through indexes, except manifests of attestations."""
-    if depth > _NESTED:
-        raise ImageError(f"more than {_NESTED} indexes lead to one another")
+    if depth > manifest.INDEX_DEPTH:
+        raise ImageError(f"indexes are nested more than {manifest.INDEX_DEPTH} levels deep")
     body = manifest.parse(members.blob(descriptor.digest), descriptor.media_type, f"manifest {descriptor.digest}")
     if isinstance(body, manifest.Index):
         for one in body.manifests:
