@@ -16,7 +16,7 @@ from composer.serve.errors import failed
 
 if TYPE_CHECKING:
     from composer.plan.operations import Change
-    from composer.run.port import Process
+    from composer.run.handles import Process
     from composer.serve.server import Server
 
 CAUSE = "requested through the Docker API"
