@@ -237,9 +237,9 @@ def _without_nul(spec: ContainerSpec, image: ImageRecord) -> None:
     """The kernel's strings end at a NUL. Raises InvalidSpec."""
     variables = [text for pair in environment(spec, image).items() for text in pair]
     folder = spec.working_dir or image.config.working_dir
-    for what, texts in {"command": args(spec, image), "environment": variables, "working directory": [folder]}.items():
+    for name, texts in {"command": args(spec, image), "environment": variables, "working directory": [folder]}.items():
         if any("\0" in text for text in texts):
-            raise InvalidSpec(f"the {what} contains a NUL character")
+            raise InvalidSpec(f"the {name} contains a NUL character")
 
 
 def environment(spec: ContainerSpec, image: ImageRecord) -> dict[str, str]:

@@ -158,9 +158,9 @@ def _complete(pool: Pool, subnet: Network, name: str) -> Pool:
     if within and not (within.version == subnet.version and int(within[0]) >= int(subnet[0]) and within[-1] in subnet):
         raise InvalidSpec(f"network {name}: ip_range {within} is not in the subnet {subnet}")
     gateway = _address(pool.gateway, name) if pool.gateway else _first(within or subnet, subnet, auxiliary.values())
-    for what, address in {"gateway": gateway, **{f"aux_addresses.{key}": a for key, a in auxiliary.items()}}.items():
+    for subject, address in {"gateway": gateway, **{f"aux_addresses.{key}": a for key, a in auxiliary.items()}}.items():
         if address not in subnet:
-            raise InvalidSpec(f"network {name}: {what} {address} is not in the subnet {subnet}")
+            raise InvalidSpec(f"network {name}: {subject} {address} is not in the subnet {subnet}")
     return Pool(
         subnet=str(subnet),
         gateway=str(gateway),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from composer.cli.errors import CommandError, Detached
+from composer.cli.terminal import attach_frames
 from composer.cli.terminal.signals import listening
 from composer.cli.terminal.tty import CHUNK, following_size, own_size, parse_keys, pump, raw
 from engine.errors import KeeperAbsent, OtherVersion, StartFailed
@@ -131,12 +132,11 @@ def feed_stdin(process: Process) -> None:
 
 def show_frames(stream: int) -> None:
     """Write the contents of Docker's attach frames to our stdout (1) and stderr (2) until the stream ends."""
-    held = b""
+    rest = b""
     while data := _received(stream):
-        held += data
-        while len(held) >= 8 and len(held) >= (size := 8 + int.from_bytes(held[4:8], "big")):
-            write_all(2 if held[0] == 2 else 1, held[8:size])
-            held = held[size:]
+        frames, rest = attach_frames.split(rest + data)
+        for number, content in frames:
+            write_all(2 if number == 2 else 1, content)
 
 
 def _received(stream: int) -> bytes:

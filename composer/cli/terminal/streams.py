@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from composer.cli.terminal import attach_frames
 from engine.errors import EngineError
 from engine.spec.stream import LogEntry
 
@@ -87,7 +88,7 @@ class Output:
         os.close(self._wake)
 
     def _receive(self) -> None:
-        held = b""
+        rest = b""
         assert self._process.stream is not None
         stream = self._process.stream
         while True:
@@ -100,10 +101,9 @@ class Output:
             if self._tty:
                 self._put("stdout", data)
                 continue
-            held += data
-            while len(held) >= 8 and len(held) >= (size := 8 + int.from_bytes(held[4:8], "big")):
-                self._put(_STREAMS.get(held[0], "stdout"), held[8:size])
-                held = held[size:]
+            frames, rest = attach_frames.split(rest + data)
+            for number, content in frames:
+                self._put(_STREAMS.get(number, "stdout"), content)
 
     def _put(self, stream: str, data: bytes) -> None:
         *lines, rest = self._decoders[stream].decode(data).split("\n")

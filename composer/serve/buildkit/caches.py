@@ -13,9 +13,9 @@ from composer.serve.buildkit import wire
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, Failed
 
 
-def cache_exports(asked: wire.Fields) -> list[str]:
+def cache_exports(payload: wire.Fields) -> list[str]:
     """Those of a SolveRequest (CacheOptions, Exports). Raises Failed."""
-    entries = [one for data in wire.blocks(asked, 8) for one in wire.blocks(wire.fields(data), 4)]
+    entries = [one for data in wire.blocks(payload, 8) for one in wire.blocks(wire.fields(data), 4)]
     return [_entry(wire.text(one, 1), wire.strings(one, 2)) for one in map(wire.fields, entries)]
 
 

@@ -62,11 +62,11 @@ class Exporter(Struct, frozen=True, kw_only=True):
         engine.save_images([saved], output, docker=self.kind == "docker", compression=self.compression)
 
 
-def exporters_of(asked: wire.Fields) -> list[Exporter]:
+def exporters_of(payload: wire.Fields) -> list[Exporter]:
     """The exporters of a SolveRequest. Raises Failed for unsupported ones and their options."""
-    found = [(wire.text(one, 1), wire.strings(one, 2)) for one in map(wire.fields, wire.blocks(asked, 13))]
-    if not found and (kind := wire.text(asked, 3)):
-        found = [(kind, wire.strings(asked, 4))]
+    found = [(wire.text(one, 1), wire.strings(one, 2)) for one in map(wire.fields, wire.blocks(payload, 13))]
+    if not found and (kind := wire.text(payload, 3)):
+        found = [(kind, wire.strings(payload, 4))]
     return [_exporter(number, kind, options) for number, (kind, options) in enumerate(found)]
 
 

@@ -72,14 +72,14 @@ class Build:
         self.exported: dict[str, str] = {}
 
     @classmethod
-    def of(cls, asked: wire.Fields) -> Build:
+    def of(cls, payload: wire.Fields) -> Build:
         """The build of a SolveRequest. Raises Failed for unsupported exporters and caches."""
         return cls(
-            wire.text(asked, 1),
-            wire.text(asked, 5),
-            exporters_of(asked),
-            cache_exports(asked),
-            [name.decode("utf-8", "replace") for name in wire.blocks(asked, 9)],
+            wire.text(payload, 1),
+            wire.text(payload, 5),
+            exporters_of(payload),
+            cache_exports(payload),
+            [name.decode("utf-8", "replace") for name in wire.blocks(payload, 9)],
         )
 
 
@@ -164,8 +164,8 @@ async def solve(
                 await _push(server, build, tag, compression, peer)
             if build.sent and not record.tags:
                 # The layers stay in the build cache; the client did not request an image.
-                gone = (record.id, *record.others.values())
-                await to_thread.run_sync(lambda: server.open_engine().prune_images(gone))
+                removed = (record.id, *record.others.values())
+                await to_thread.run_sync(lambda: server.open_engine().prune_images(removed))
     except OSError as error:
         raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
     if build.tags or not build.sent:

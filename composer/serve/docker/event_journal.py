@@ -54,9 +54,9 @@ class Journal:
             if kind == "container":
                 event["from"] = attributes.get("image", "")
         self._kept.append(event)
-        for waiting, news in self._followers:
+        for waiting, arrived in self._followers:
             waiting.append(event)
-            news.set()
+            arrived.set()
 
     def container(self, action: str, record: ContainerRecord, timestamp: float | None = None, **more: str) -> None:
         spec = record.spec
