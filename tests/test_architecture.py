@@ -144,8 +144,8 @@ MAY_IMPORT = {
     ),
 }  # fmt: skip
 """Part → what it may import besides itself; the most specific holds. A part not named may import all of its package."""
-EVERYWHERE = ("engine.vocabulary",)
-"""What every part may import; it imports nothing."""
+EVERYWHERE = ("engine.rfc3339", "engine.vocabulary")
+"""What every part may import."""
 
 LEAST_NAMED = {"utils", "util", "common", "helpers", "helper", "misc"}
 
@@ -234,6 +234,7 @@ LEAVES = (
     "engine.paths",
     "engine.poll",
     "engine.readable",
+    "engine.rfc3339",
     "engine.tls",
     "engine.vocabulary",
 )

@@ -7,6 +7,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from engine import rfc3339
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,16 +23,7 @@ def timestamp(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 with nanoseconds, in UTC; NEVER for 0."""
     if not seconds:
         return NEVER
-    whole, fraction = divmod(round(seconds * 1e9), 1_000_000_000)
-    utc = datetime.datetime.fromtimestamp(whole, datetime.UTC)
-    digits = f".{fraction:09d}".rstrip("0") if fraction else ""
-    return f"{utc:%Y-%m-%dT%H:%M:%S}{digits}Z"
-
-
-def nanoseconds(time: int) -> str:
-    """Nanoseconds since the epoch as RFC 3339, in UTC, with all nine digits."""
-    whole, rest = divmod(time, 1_000_000_000)
-    return f"{datetime.datetime.fromtimestamp(whole, datetime.UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    return rfc3339.shortest(round(seconds * 1e9))
 
 
 def go_time(seconds: float) -> str:

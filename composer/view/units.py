@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-
 DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -49,9 +47,3 @@ def _scaled(size: float, base: int, units: tuple[str, ...], precision: int) -> s
         size /= base
         index += 1
     return f"{size:.{precision}g}{units[index]}"
-
-
-def rfc3339_nano(timestamp: float) -> str:
-    """UTC without trailing zeros in the fraction, as in docker's JSON."""
-    text = datetime.datetime.fromtimestamp(timestamp, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0")
-    return text.rstrip(".") + "Z"

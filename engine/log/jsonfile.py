@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 
 from engine.log import lines
+from engine.rfc3339 import nine_digits
 
 NAME = "json.log"
 
@@ -33,7 +33,7 @@ class JsonFile:
 
     def encode(self, stream: str, data: bytes, timestamp: int) -> bytes:
         """Records for `data`, whole lines or pieces of them, at `timestamp` (nanoseconds since the epoch)."""
-        tail = f'","stream":"{stream}",{self._attrs}"time":"{rfc3339(timestamp)}"}}\n'.encode()
+        tail = f'","stream":"{stream}",{self._attrs}"time":"{nine_digits(timestamp)}"}}\n'.encode()
         if lines.is_short(data):
             return b"".join((_HEAD, escape(data[:-1]).replace(b"\n", b"\\n" + tail + _HEAD), b"\\n", tail))
         return b"".join(
@@ -101,9 +101,3 @@ def escape(data: bytes) -> bytes:
         except UnicodeDecodeError:
             data = data.decode(errors="replace").encode()
     return data
-
-
-def rfc3339(timestamp: int) -> str:
-    """UTC with nine digits of fraction."""
-    whole, fraction = divmod(timestamp, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:09d}Z"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from engine import rfc3339
 from engine.errors import ImageError, NotFound, RegistryError
 from engine.image import manifest, reference
 from engine.image.blobs import BlobStore, digest_of
@@ -134,7 +135,7 @@ class Publication:
             artifact_type=self.kind.type if modern else "",
             config=config,
             layers=layers,
-            annotations={_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+            annotations={_CREATED: rfc3339.seconds(time.time())},
         )
         body = msgspec.json.encode(whole)
         if len(body) > manifest.MANIFEST_LIMIT:  # the copies of the files are for convenience (descriptor.md, `data`)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from composer.cli.terminal.follow import rfc3339_ns
 from engine.container.log_reader import LogReader
 from engine.log.jsonfile import JsonFile
 from engine.log.local import Local
+from engine.rfc3339 import nine_digits
 
 BEGAN = 1357133017_999_999_998
 """The lines are too close for a float of seconds to distinguish them, and a second ends among them."""
@@ -40,4 +40,4 @@ def test_times_are_shown_as_they_are_taken(folder):
     reader = LogReader(folder)
     times = [entry.time for entry in reader.read()]
     reader.close()
-    assert [parse_timestamp(rfc3339_ns(time)) for time in times] == times == [BEGAN + number for number in range(5)]
+    assert [parse_timestamp(nine_digits(time)) for time in times] == times == [BEGAN + number for number in range(5)]

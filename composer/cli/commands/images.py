@@ -10,7 +10,8 @@ from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
 from composer.cli.render.table import table
 from composer.view.images import familiar
-from composer.view.units import human_duration, human_size, rfc3339_nano
+from composer.view.units import human_duration, human_size
+from engine import rfc3339
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -86,6 +87,6 @@ def _view(record: ContainerRecord, image: ImageRecord | None) -> dict[str, objec
         "Tag": tag,
         "Platform": _platform(image),
         "Size": image.size if image else 0,
-        **({"Created": rfc3339_nano(image.created_at)} if image and image.created_at else {}),
-        "LastTagTime": rfc3339_nano(image.tagged_at) if image and image.tagged_at else "",
+        **({"Created": rfc3339.shortest(round(image.created_at * 1e6) * 1000)} if image and image.created_at else {}),
+        "LastTagTime": rfc3339.shortest(round(image.tagged_at * 1e6) * 1000) if image and image.tagged_at else "",
     }

@@ -12,6 +12,7 @@ from composer.cli.project.jobs import Listed, ask, find_run, listed, need, regis
 from composer.cli.render.listing import FORCE, FORMAT, INSPECT, inspect, listing
 from composer.view.errors import Unknown
 from composer.view.units import human_duration
+from engine import rfc3339
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -155,7 +156,7 @@ def _run_shown(run: Run) -> dict[str, Any]:
 
 
 def _stamp(timestamp: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp)) if timestamp else ""
+    return rfc3339.seconds(timestamp) if timestamp else ""
 
 
 def start(context: Context, args: Args) -> int:

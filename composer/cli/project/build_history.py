@@ -15,6 +15,7 @@ from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.render.listing import listing
 from composer.load.printable import one_line
 from composer.view.units import human_duration
+from engine import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,18 +67,14 @@ def ls(context: Context, args: Args) -> int:
 def _as_json(record: BuildRecord) -> dict[str, Any]:
     return {
         "cached_steps": record.cached,
-        "completed_at": _rfc3339(record.ended),
+        "completed_at": rfc3339.nine_digits(round(record.ended * 1e9)),
         "completed_steps": record.completed,
-        "created_at": _rfc3339(record.started),
+        "created_at": rfc3339.nine_digits(round(record.started * 1e9)),
         "name": name_of(record),
         "ref": f"default/default/{record.ref}",
         "status": status_of(record),
         "total_steps": record.steps,
     }
-
-
-def _rfc3339(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f"{seconds % 1:.9f}".removeprefix("0") + "Z"
 
 
 def _filters(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -136,8 +133,8 @@ def _details(record: BuildRecord) -> dict[str, Any]:
         "Dockerfile": record.dockerfile,
         "Target": record.target,
         "Platform": list(record.platforms),
-        "StartedAt": _rfc3339(record.started),
-        "CompletedAt": _rfc3339(record.ended),
+        "StartedAt": rfc3339.nine_digits(round(record.started * 1e9)),
+        "CompletedAt": rfc3339.nine_digits(round(record.ended * 1e9)),
         "Duration": round((record.ended - record.started) * 1e9),
         "Status": status_of(record).lower(),
         "Error": {"Message": record.error} if failed else None,

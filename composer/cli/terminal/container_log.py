@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from composer.view import lookup
-from composer.view.api_format import log_details, nanoseconds
+from composer.view.api_format import log_details
 from composer.view.container_list import is_up
 from composer.view.errors import Unknown
 from engine.poll import write_all
+from engine.rfc3339 import nine_digits
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -58,5 +59,5 @@ def _print(reader: LogReader, *, timestamps: bool, details: bool) -> None:
     while entries := reader.read():
         for entry in entries:
             text = f"{log_details(entry.attrs)} {entry.text}" if details else entry.text
-            text = f"{nanoseconds(entry.time)} {text}" if timestamps else text
+            text = f"{nine_digits(entry.time)} {text}" if timestamps else text
             write_all(2 if entry.stream == "stderr" else 1, text.encode(errors="surrogateescape"))

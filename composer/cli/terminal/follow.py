@@ -20,6 +20,7 @@ from composer.run import restart
 from composer.run.hook_log import HookLog
 from engine.errors import Unsupported
 from engine.poll import readable
+from engine.rfc3339 import nine_digits
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class Follower:
 
     def _finish_line(self, source: Source) -> None:
         for stream, (rest, timestamp) in source.parts.items():
-            self._lines.line(source.name, rest, stream=stream, timestamp=rfc3339_ns(timestamp))
+            self._lines.line(source.name, rest, stream=stream, timestamp=nine_digits(timestamp))
         source.parts.clear()
 
     def _print(self, source: Source, entry: LogEntry) -> None:
@@ -292,7 +293,7 @@ class Follower:
             name, stream = f"{source.name} [{entry.stream}]", "stdout"
         else:
             name, stream = source.name, entry.stream
-        self._lines.line(name, text, stream=stream, timestamp=rfc3339_ns(entry.time))
+        self._lines.line(name, text, stream=stream, timestamp=nine_digits(entry.time))
 
 
 def _name(record: ContainerRecord) -> tuple[str, bool]:
@@ -301,12 +302,6 @@ def _name(record: ContainerRecord) -> tuple[str, bool]:
     if not final:
         return short_name(record), False
     return short_name(structs.replace(record, spec=structs.replace(record.spec, name=final))), True
-
-
-def rfc3339_ns(nanoseconds: int) -> str:
-    """UTC with nine fractional digits, as in docker's --timestamps."""
-    whole, fraction = divmod(nanoseconds, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:09d}Z"
 
 
 def _entries(reader: LogReader) -> Iterator[LogEntry]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from composer.plan.labels import JOB_RUN
-from composer.view.api_format import nanoseconds
 from engine.errors import EngineError
 from engine.poll import readable, write_all
+from engine.rfc3339 import nine_digits
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -62,7 +62,7 @@ class _Shown:
 
     def print(self, entries: Iterable[LogEntry]) -> None:
         for entry in entries:
-            text = f"{nanoseconds(entry.time)} {entry.text}" if self._timestamps else entry.text
+            text = f"{nine_digits(entry.time)} {entry.text}" if self._timestamps else entry.text
             write_all(2 if entry.stream == "stderr" else 1, text.encode(errors="surrogateescape"))
 
 

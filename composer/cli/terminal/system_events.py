@@ -13,8 +13,8 @@ from composer.load.printable import one_line
 from composer.serve.docker.event_journal import Journal
 from composer.serve.docker.events import FILTERS, fits
 from composer.serve.docker.observer import Observer
-from composer.view.api_format import nanoseconds
 from composer.view.filters import Filters
+from engine.rfc3339 import nine_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def _text(event: Event) -> str:
     actor = event["Actor"]
     attributes = ", ".join(f"{name}={value}" for name, value in actor["Attributes"].items())
     shown = f" ({attributes})" if attributes else ""
-    return one_line(f"{nanoseconds(event['timeNano'])} {event['Type']} {event['Action']} {actor['ID']}{shown}")
+    return one_line(f"{nine_digits(event['timeNano'])} {event['Type']} {event['Action']} {actor['ID']}{shown}")
 
 
 def _fields(event: Event) -> dict[str, object]:

@@ -10,9 +10,10 @@ from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.streams import MULTIPLEXED, MULTIPLEXED_SINCE, RAW, frames
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.view import lookup
-from composer.view.api_format import log_details, nanoseconds, parse_timestamp
+from composer.view.api_format import log_details, parse_timestamp
 from composer.view.errors import Refusal
 from engine.errors import Unsupported
+from engine.rfc3339 import nine_digits
 
 if TYPE_CHECKING:
     from composer.run.handles import LogReader
@@ -120,6 +121,6 @@ class Form:
             if self._details:
                 data = log_details(entry.attrs).encode() + b" " + data
             if self._timestamps:
-                data = nanoseconds(entry.time).encode() + b" " + data
+                data = nine_digits(entry.time).encode() + b" " + data
             parts.append(data if self._raw else frames(stream, data))
         return b"".join(parts)

@@ -10,8 +10,8 @@ import re
 import socket
 import struct
 
-from engine.log.jsonfile import rfc3339
 from engine.log.local import Record
+from engine.rfc3339 import nine_digits
 
 TYPE_CHECKING = False  # of typing, which a shipper need not load for this
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Journald:
     def _entry(self, record: Record) -> bytes:
         text, stream = record.text, record.stream
         entry = self._common + _field(b"PRIORITY", _PRIORITY[stream])
-        entry += _field(b"SYSLOG_TIMESTAMP", rfc3339(record.timestamp).encode())
+        entry += _field(b"SYSLOG_TIMESTAMP", nine_digits(record.timestamp).encode())
         complete = text.endswith(b"\n")
         if not complete or self._ordinal[stream]:
             self._ordinal[stream] += 1
