@@ -35,7 +35,7 @@ def command(name):
 
 
 def module(name):
-    return importlib.import_module(f"composer.cli.commands.{COMMANDS[name][0]}")
+    return importlib.import_module(f"composer.cli.commands.{name}")
 
 
 def of_words(words):

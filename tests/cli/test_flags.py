@@ -116,7 +116,7 @@ def test_an_unknown_command_names_the_right_one(word: str, hint: str) -> None:
 
 
 def command_of(name: str) -> Command:
-    module = importlib.import_module(f"composer.cli.commands.{COMMANDS[ALIASES.get(name, name)][0]}")
+    module = importlib.import_module(f"composer.cli.commands.{ALIASES.get(name, name)}")
     assert isinstance(module.COMMAND, Command)
     return module.COMMAND
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from composer.cli.commands import publish, scale, watch
 from composer.cli.errors import CommandError, InvalidArgument, UsageError
+from composer.cli.parsing.command_table import group
 from composer.cli.parsing.flag_values import output_format
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.flags import Args, Command, Flag
 
 if TYPE_CHECKING:
     from composer.cli.parsing.flags import Runner
@@ -100,9 +101,8 @@ def _also(module: Any) -> tuple[Command, Runner]:
     return command, module.run
 
 
-GROUP = Group(
+GROUP = group(
     "alpha",
-    "Experimental commands",
     {
         "dry-run": (
             Command(

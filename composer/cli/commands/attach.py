@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import one
 
 if TYPE_CHECKING:
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from composer.run.handles import Process
     from engine.spec.state import ContainerRecord
 
-COMMAND = Command(
+COMMAND = command(
     "attach",
-    "Attach local standard input, output, and error streams to a service's running container",
     "attach [OPTIONS] SERVICE",
     (
         Flag("detach-keys", "Key sequence for detaching (default: ctrl-p,ctrl-q)", "string"),

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
     from composer.cli.project.systemd_unit import Units
     from engine.spec.state import ContainerRecord
 
-COMMAND = Command(
+COMMAND = command(
     "autostart",
-    "Start projects again after a reboot",
     "autostart enable|disable|status|run|stop [OPTIONS]",
     (Flag("print", "With enable: show the systemd unit instead of writing it"),),
     positional=(1, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from composer.cli.parsing.command_table import group
 from composer.cli.parsing.flag_values import output_format
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 
@@ -31,9 +32,8 @@ def _create(context: Context, args: Args) -> int:
     return create(context, args.positional[0], getattr(args, "from") or DEFAULT)
 
 
-GROUP = Group(
+GROUP = group(
     "bridge",
-    "Convert compose files into another model",
     {
         "convert": (
             Command(

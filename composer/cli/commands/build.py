@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.parsing.options import LOCKED, check_progress
 
 if TYPE_CHECKING:
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 BUILDER = "default"
 """The name that docker gives the builder of its engine."""
 
-COMMAND = Command(
+COMMAND = command(
     "build",
-    "Build or rebuild services",
     "build [OPTIONS] [SERVICE...]",
     (
         Flag("build-arg", "Set a build argument: NAME=VALUE, or NAME to pass on the caller's value", "strings"),

@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.build_flags import BUILD
+from composer.cli.parsing.command_table import group
 from composer.cli.parsing.flag_values import byte_size
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.build_history import HISTORY
 from composer.cli.render.listing import FORCE, FORMAT, listing
 from composer.load.printable import one_line
@@ -90,9 +91,8 @@ def build(context: Context, args: Args) -> int:
     return build_one(context, args)
 
 
-GROUP = Group(
+GROUP = group(
     "builder",
-    "Manage builds and their cache",
     {
         "build": (
             Command(

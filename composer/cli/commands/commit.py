@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from composer.cli.commands.export import any_container
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from engine.spec.image import ImageRecord
     from engine.spec.state import ContainerRecord
 
-COMMAND = Command(
+COMMAND = command(
     "commit",
-    "Create a new image from a service container's changes",
     "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
     (
         Flag("author", 'Author of the image ("John Hannibal Smith <hannibal@a-team.com>")', "string", short="a"),

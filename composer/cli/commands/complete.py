@@ -51,8 +51,7 @@ def _candidates(context: Context, words: list[str]) -> Iterator[tuple[str, str]]
     if name is None:
         found = _values(context, GLOBAL, before, current)
         if found is None:
-            commands = ((command, short) for command, (_, short) in COMMANDS.items())
-            found = _flags(GLOBAL) if current.startswith("-") else commands
+            found = _flags(GLOBAL) if current.startswith("-") else COMMANDS.items()
     else:
         group, command, given = _loaded(name, given)
         if group is not None:

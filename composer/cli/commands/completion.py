@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.flags import Args, Command
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
-    "completion", "Generate the completion script for a shell", "completion bash|fish|zsh", positional=(1, 1)
-)
+COMMAND = command("completion", "completion bash|fish|zsh", positional=(1, 1))
 
 BASH = """\
 # bash completion for composer; put it into a file that your shell reads:

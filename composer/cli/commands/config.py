@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from composer.cli.errors import CommandError
+from composer.cli.parsing.command_table import command
 from composer.cli.parsing.flag_values import output_format
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.context import nearest
 from composer.cli.project.loaded import loaded
 
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from composer.load.options import Loaded
     from composer.load.read.interpolation.expressions import Variable
 
-COMMAND = Command(
+COMMAND = command(
     "config",
-    "Parse, resolve and render compose file in canonical format",
     "config [OPTIONS] [SERVICE...]",
     (
         Flag("environment", "Print environment used for interpolation."),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from composer.cli.commands.stats import FLAGS as STATS
 from composer.cli.errors import CommandError
+from composer.cli.parsing.command_table import group
 from composer.cli.parsing.container_flags import CREATE, UPDATE
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.container_changes import (
     kill,
     operation_fields,
@@ -283,9 +284,8 @@ def _command(
 
 SEVERAL = " CONTAINER [CONTAINER...]"
 
-GROUP = Group(
+GROUP = group(
     "container",
-    "Manage containers of all projects",
     {
         "attach": (
             _command("attach", "Attach to a running container's standard streams", " CONTAINER", _KEYS,

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import check_process, select
 from composer.cli.render.progress import State
 
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from composer.cli.render.progress import Progress
     from engine.spec.state import ContainerRecord
 
-COMMAND = Command(
+COMMAND = command(
     "cp",
-    "Copy files/folders between a service container and the local filesystem",
     "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n\tcomposer cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
     (
         Flag("all", "Copy to all containers of the service, including those of the run command"),

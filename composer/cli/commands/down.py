@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "down",
-    "Stop and remove containers, networks",
     "down [OPTIONS] [SERVICES]",
     (
         Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),

@@ -6,17 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.command_table import command
 from composer.cli.parsing.flag_values import output_format
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.flags import Args, Flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "env",
-    "List, read and change the variables of the project's .env file",
     "env ls|get|set|unset [OPTIONS] [NAME|NAME=VALUE...]",
     (Flag("format", "Format the output of ls. Values: [table | json]", "string"),),
     positional=(1, None),

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.parsing.timestamps import SECOND, parse_timestamp
 from composer.cli.project.containers import select
 from composer.plan.labels import service_of
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 
 Event = tuple[float, str, "ContainerRecord", dict[str, str]]
 
-COMMAND = Command(
+COMMAND = command(
     "events",
-    "Receive real time events from containers",
     "events [OPTIONS] [SERVICE...]",
     (
         Flag("json", "One JSON object for each event"),

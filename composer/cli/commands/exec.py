@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import check_process, one
 from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "exec",
-    "Execute a command in a running container",
     "exec [OPTIONS] SERVICE COMMAND [ARGS...]",
     (
         Flag("detach", "Run the command in the background", short="d"),

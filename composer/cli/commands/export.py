@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import select
 from composer.cli.render.progress import State
 
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from engine.spec.state import ContainerRecord
 
-COMMAND = Command(
+COMMAND = command(
     "export",
-    "Export a service container's filesystem as a tar archive",
     "export [OPTIONS] SERVICE",
     (
         Flag("index", "Index of the container if the service has several", "uint", default=0),

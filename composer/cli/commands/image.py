@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
 from composer.cli.parsing.build_flags import BUILD
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.command_table import group
+from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.render.listing import (
     FILTER,
     FORCE,
@@ -284,9 +285,8 @@ def build(context: Context, args: Args) -> int:
     return build_one(context, args)
 
 
-GROUP = Group(
+GROUP = group(
     "image",
-    "Manage images",
     {
         "build": (
             Command(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from composer.cli.parsing.command_table import command
 from composer.cli.parsing.flag_values import output_format
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import select
 from composer.cli.render.table import table
 from composer.view.images import familiar
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
 HEADERS = ("CONTAINER", "REPOSITORY", "TAG", "PLATFORM", "IMAGE ID", "SIZE", "CREATED")
 
-COMMAND = Command(
+COMMAND = command(
     "images",
-    "List images used by the created containers",
     "images [OPTIONS] [SERVICE...]",
     (
         Flag("format", "Format the output. Values: [table | json]", "string", default="table"),

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.command_table import group
+from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.jobs import Listed, ask, find_run, listed, need, registered_or_declared
 from composer.cli.render.listing import FORCE, FORMAT, INSPECT, inspect, listing
 from composer.view.errors import Unknown
@@ -258,9 +259,8 @@ _ALL = Flag("all", "Include jobs of all projects", short="a")
 _QUIET = Flag("quiet", "Only display names", short="q")
 _NAME = "JOB is a job of the project, or PROJECT.JOB"
 
-GROUP = Group(
+GROUP = group(
     "job",
-    "Manage jobs, their schedules and their runs",
     {
         "cancel": (
             Command("job cancel", "Cancel the current run of a job", "job cancel JOB", positional=(1, 1)),

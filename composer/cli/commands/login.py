@@ -7,14 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "login",
-    "Authenticate to a registry",
     "login [OPTIONS] [SERVER]",
     (
         Flag("password", "Password or personal access token; --password-stdin keeps it out of the list of processes",

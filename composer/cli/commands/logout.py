@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args
 from engine.vocabulary import HUB_SERVER
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command("logout", "Log out from a registry", "logout [SERVER]", positional=(0, 1))
+COMMAND = command("logout", "logout [SERVER]", positional=(0, 1))
 
 
 def run(context: Context, args: Args) -> int:

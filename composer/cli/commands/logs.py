@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.parsing.timestamps import parse_timestamp
 from composer.cli.project.containers import select
 
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from engine.spec.state import ContainerRecord
 
-COMMAND = Command(
+COMMAND = command(
     "logs",
-    "View output from containers",
     "logs [OPTIONS] [SERVICE...]",
     (
         Flag("follow", "Follow log output", short="f"),

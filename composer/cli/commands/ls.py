@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
+from composer.cli.parsing.command_table import command
 from composer.cli.parsing.flag_values import output_format
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import is_up
 from composer.cli.render.table import table
 from composer.plan.labels import CONFIG_FILES, is_hook, is_oneoff
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
 
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "ls",
-    "List running compose projects",
     "ls [OPTIONS]",
     (
         Flag("all", "Show all stopped Compose projects", short="a"),

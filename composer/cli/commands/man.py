@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+from composer.cli.parsing.command_table import command
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.release import VERSION
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from composer.cli.project.context import Context
 
-COMMAND = Command("man", "Print the manual page", "man", positional=(0, 0))
+COMMAND = command("man", "man", positional=(0, 0))
 
 
 def run(context: Context, args: Args) -> int:
@@ -36,13 +37,13 @@ def page() -> Iterator[str]:
     yield from _flags(GLOBAL)
     yield ".SH COMMANDS"
     for name in COMMANDS:
-        for command in commands_of(importlib.import_module(module_of(name))):
-            yield f".SS {_text('composer ' + command.usage.splitlines()[0])}"
-            yield _text(command.short)
-            for action, text in command.actions.items():
+        for one in commands_of(importlib.import_module(module_of(name))):
+            yield f".SS {_text('composer ' + one.usage.splitlines()[0])}"
+            yield _text(one.short)
+            for action, text in one.actions.items():
                 yield from (".TP", f"\\fB{_text(action)}\\fR", _text(text))
-            yield from _flags(command.flags)
-            if examples := EXAMPLES.get(command.name):
+            yield from _flags(one.flags)
+            if examples := EXAMPLES.get(one.name):
                 yield from (".PP", "Examples:", ".nf", *map(_text, examples), ".fi")
     yield from (".SH FILES", ".TP", "compose.yaml", "The project's file, where no other is named with \\-f.")
     yield from (".SH SEE ALSO", "https://github.com/compose-spec/compose-spec")

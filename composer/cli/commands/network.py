@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import NO_SWARM, Args, Command, Flag, Group
+from composer.cli.parsing.command_table import group
+from composer.cli.parsing.flags import NO_SWARM, Args, Command, Flag
 from composer.cli.render.listing import (
     FILTER,
     FORCE,
@@ -206,9 +207,8 @@ def disconnect(context: Context, args: Args) -> int:
     return network_members.disconnect(context, args)
 
 
-GROUP = Group(
+GROUP = group(
     "network",
-    "Manage networks of all projects",
     {
         "connect": (
             Command(

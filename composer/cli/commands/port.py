@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import one
 from composer.view.containers import publishers
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "port",
-    "Print the public port for a port binding",
     "port [OPTIONS] SERVICE [PRIVATE_PORT]",
     (
         Flag("index", "Index of the container if service has multiple replicas", "uint", default=0),

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import is_up, select
 from composer.cli.render.table import MINIMUM, shorten, table
 from composer.plan.labels import SUMMARY, service_of
@@ -37,9 +38,8 @@ FIELDS = (
     "Networks", "Ports", "Project", "Publishers", "RunningFor", "Service", "Size", "State", "Status",
 )  # fmt: skip
 
-COMMAND = Command(
+COMMAND = command(
     "ps",
-    "List containers",
     "ps [OPTIONS] [SERVICE...]",
     (
         Flag("all", "Show all stopped containers (including those created by the run command)", short="a"),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.load.read import oci
 from composer.release import COMPOSE
 from engine.spec.artifact import ArtifactKind
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.load.options import Loaded
 
-COMMAND = Command(
+COMMAND = command(
     "publish",
-    "Publish compose application",
     "publish [OPTIONS] REPOSITORY[:TAG]",
     (
         Flag("app", "Also publish the images: they are copied into the same repository"),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.parsing.options import LOCKED
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "pull",
-    "Pull service images",
     "pull [OPTIONS] [SERVICE...]",
     (
         Flag("ignore-buildable", "Ignore images that can be built"),

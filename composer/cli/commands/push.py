@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "push",
-    "Push service images",
     "push [OPTIONS] [SERVICE...]",
     (
         Flag("ignore-push-failures", "Push what it can and ignores images with push failures"),

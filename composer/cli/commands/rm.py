@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import select
 from composer.cli.terminal.question import confirmed
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "rm",
-    "Removes stopped service containers",
     "rm [OPTIONS] [SERVICE...]",
     (
         Flag("all", "Deprecated, without effect", short="a", hidden=True),

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import Detached, ExitCode
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.parsing.options import LOCKED
 from composer.plan.labels import AUTOREMOVE
 
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from composer.run.handles import Process
     from engine.spec.container import ContainerSpec
 
-COMMAND = Command(
+COMMAND = command(
     "run",
-    "Run a one-off command on a service",
     "run [OPTIONS] SERVICE [COMMAND] [ARGS...]",
     (
         Flag("build", "Build the image first"),

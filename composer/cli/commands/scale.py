@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.parsing.scale import parse_scale
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "scale",
-    "Scale services",
     "scale [SERVICE=REPLICAS...]",
     (Flag("no-deps", "Do not start the services that these depend on"),),
     positional=(1, None),

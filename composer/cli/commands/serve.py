@@ -9,14 +9,14 @@ import stat
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "serve",
-    "Serve the Docker Engine API on a UNIX socket",
     "serve [OPTIONS]",
     (
         Flag(

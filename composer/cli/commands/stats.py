@@ -6,7 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import is_up, select
 from composer.cli.render.guard import raw
 from composer.cli.render.table import MINIMUM, shorten, table
@@ -33,9 +34,8 @@ FLAGS = (
     Flag("no-trunc", "Do not truncate output"),
 )
 
-COMMAND = Command(
+COMMAND = command(
     "stats",
-    "Display a live stream of container(s) resource usage statistics",
     "stats [OPTIONS] [SERVICE]",
     FLAGS,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.parsing.command_table import group
+from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, listing
 from composer.view.filters import Filters
 from composer.view.units import bytes_size, human_size
@@ -146,9 +147,8 @@ def prune(context: Context, args: Args) -> int:
     return 0
 
 
-GROUP = Group(
+GROUP = group(
     "system",
-    "Show and free disk space of the engine",
     {
         "df": (
             Command(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args
 from composer.cli.project.containers import is_up, select
 from composer.cli.render.table import table
 from composer.plan.labels import number_of, service_of
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 HEADERS = ("SERVICE", "#", *COLUMNS)
 
-COMMAND = Command("top", "Display the running processes", "top [SERVICES...]")
+COMMAND = command("top", "top [SERVICES...]")
 
 
 def run(context: Context, args: Args) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command("unpause", "Unpause services", "unpause [SERVICE...]")
+COMMAND = command("unpause", "unpause [SERVICE...]")
 
 
 def run(context: Context, args: Args) -> int:

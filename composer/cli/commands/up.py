@@ -6,15 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.parsing.options import LOCKED
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "up",
-    "Create and start containers",
     "up [OPTIONS] [SERVICE...]",
     (
         Flag("abort-on-container-exit", "Stops all containers if any container was stopped. Incompatible with -d"),

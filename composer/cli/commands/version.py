@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.release import COMPOSE, VERSION
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command(
+COMMAND = command(
     "version",
-    "Show the Composer version information",
     "version [OPTIONS]",
     (
         Flag("format", "Format the output. Values: [pretty | json]. (Default: pretty)", "string", short="f"),

@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import NO_SWARM, Args, Command, Flag, Group
+from composer.cli.parsing.command_table import group
+from composer.cli.parsing.flags import NO_SWARM, Args, Command, Flag
 from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, ids_only, inspect, labels, listing
 from composer.view import volumes
 from composer.view.filters import Filters
@@ -140,9 +141,8 @@ _CLUSTER = (
     "topology-required", "type",
 )  # fmt: skip
 
-GROUP = Group(
+GROUP = group(
     "volume",
-    "Manage volumes of all projects",
     {
         "create": (
             Command(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import select
 from composer.cli.render.table import MINIMUM, table
 from composer.plan.labels import PROJECT
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
 
 FIELDS = ("Availability", "Driver", "Group", "Labels", "Links", "Mountpoint", "Name", "Scope", "Size", "Status")
 
-COMMAND = Command(
+COMMAND = command(
     "volumes",
-    "List volumes",
     "volumes [OPTIONS] [SERVICE...]",
     (
         Flag("format", "Format output: table, table TEMPLATE, json, or a Go TEMPLATE", "string", default="table"),

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import is_up, select
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from engine.spec.state import ContainerRecord
 
-COMMAND = Command(
+COMMAND = command(
     "wait",
-    "Block until containers of all (or specified) services stop.",
     "wait SERVICE [SERVICE...] [OPTIONS]",
     (Flag("down-project", "Take the project down when the first container stops"),),
     positional=(1, None),

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.command_table import command
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.project.containers import is_up, select
 from composer.cli.project.watch_rules import Rule, rules_of
 from composer.cli.terminal.background import beside
@@ -35,9 +36,8 @@ QUIET = 0.1
 """Seconds without a change before the collected ones are acted on."""
 
 
-COMMAND = Command(
+COMMAND = command(
     "watch",
-    "Watch build context for service and rebuild/refresh containers when files are updated",
     "watch [SERVICE...]",
     (
         Flag("no-up", "Do not build and start the services first"),

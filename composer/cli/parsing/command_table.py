@@ -1,70 +1,76 @@
-"""The table of commands: name → (module, one line of help). A module is imported only when its command runs.
+"""The table of commands: name → one line of help. Each has a module of the same name, which is imported only when the
+command runs.
 
-The module has `COMMAND` (a `flags.Command`) and `run(context, args)`, which returns the exit code; or, for a group of
-commands, `GROUP` (a `flags.Group`).
+The module has `COMMAND`, made by `command`, and `run(context, args)`, which returns the exit code; or, for a group of
+commands, `GROUP`, made by `group`.
 """
 
 from __future__ import annotations
 
 from composer.cli.errors import UsageError
+from composer.cli.parsing.flags import Command, Flag, Group, Runner
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "alpha": ("alpha", "Experimental commands"),
-    "attach": ("attach", "Attach local standard input, output, and error streams to a service's running container"),
-    "autostart": ("autostart", "Start projects again after a reboot"),
-    "bridge": ("bridge", "Convert compose files into another model"),
-    "build": ("build", "Build or rebuild services"),
-    "builder": ("builder", "Manage the build cache"),
-    "commit": ("commit", "Create a new image from a service container's changes"),
-    "completion": ("completion", "Generate the completion script for a shell"),
-    "config": ("config", "Parse, resolve and render compose file in canonical format"),
-    "container": ("container", "Manage containers of all projects"),
-    "cp": ("cp", "Copy files/folders between a service container and the local filesystem"),
-    "create": ("create", "Creates containers for a service"),
-    "down": ("down", "Stop and remove containers, networks"),
-    "env": ("env", "List, read and change the variables of the project's .env file"),
-    "events": ("events", "Receive real time events from containers"),
-    "exec": ("exec", "Execute a command in a running container"),
-    "export": ("export", "Export a service container's filesystem as a tar archive"),
-    "image": ("image", "Manage images"),
-    "images": ("images", "List images used by the created containers"),
-    "job": ("job", "Manage jobs, their schedules and their runs"),
-    "kill": ("kill", "Force stop service containers"),
-    "lock": ("lock", "Write composer.lock with the digests of images and remote files"),
-    "login": ("login", "Authenticate to a registry"),
-    "logout": ("logout", "Log out from a registry"),
-    "logs": ("logs", "View output from containers"),
-    "ls": ("ls", "List running compose projects"),
-    "man": ("man", "Print the manual page"),
-    "network": ("network", "Manage networks of all projects"),
-    "pause": ("pause", "Pause services"),
-    "port": ("port", "Print the public port for a port binding"),
-    "ps": ("ps", "List containers"),
-    "publish": ("publish", "Publish compose application"),
-    "pull": ("pull", "Pull service images"),
-    "push": ("push", "Push service images"),
-    "restart": ("restart", "Restart service containers"),
-    "rm": ("rm", "Removes stopped service containers"),
-    "run": ("run", "Run a one-off command on a service"),
-    "scale": ("scale", "Scale services"),
-    "serve": ("serve", "Serve the Docker Engine API on a UNIX socket"),
-    "start": ("start", "Start services"),
-    "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
-    "stop": ("stop", "Stop services"),
-    "system": ("system", "Show and free disk space of the engine"),
-    "top": ("top", "Display the running processes"),
-    "unpause": ("unpause", "Unpause services"),
-    "up": ("up", "Create and start containers"),
-    "version": ("version", "Show the Composer version information"),
-    "volume": ("volume", "Manage volumes of all projects"),
-    "volumes": ("volumes", "List volumes"),
-    "wait": ("wait", "Block until containers of all (or specified) services stop."),
-    "watch": ("watch", "Watch build context for service and rebuild/refresh containers when files are updated"),
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+COMMANDS = {
+    "alpha": "Experimental commands",
+    "attach": "Attach local standard input, output, and error streams to a service's running container",
+    "autostart": "Start projects again after a reboot",
+    "bridge": "Convert compose files into another model",
+    "build": "Build or rebuild services",
+    "builder": "Manage builds and their cache",
+    "commit": "Create a new image from a service container's changes",
+    "completion": "Generate the completion script for a shell",
+    "config": "Parse, resolve and render compose file in canonical format",
+    "container": "Manage containers of all projects",
+    "cp": "Copy files/folders between a service container and the local filesystem",
+    "create": "Creates containers for a service",
+    "down": "Stop and remove containers, networks",
+    "env": "List, read and change the variables of the project's .env file",
+    "events": "Receive real time events from containers",
+    "exec": "Execute a command in a running container",
+    "export": "Export a service container's filesystem as a tar archive",
+    "image": "Manage images",
+    "images": "List images used by the created containers",
+    "job": "Manage jobs, their schedules and their runs",
+    "kill": "Force stop service containers",
+    "lock": "Write composer.lock with the digests of images and remote files",
+    "login": "Authenticate to a registry",
+    "logout": "Log out from a registry",
+    "logs": "View output from containers",
+    "ls": "List running compose projects",
+    "man": "Print the manual page",
+    "network": "Manage networks of all projects",
+    "pause": "Pause services",
+    "port": "Print the public port for a port binding",
+    "ps": "List containers",
+    "publish": "Publish compose application",
+    "pull": "Pull service images",
+    "push": "Push service images",
+    "restart": "Restart service containers",
+    "rm": "Removes stopped service containers",
+    "run": "Run a one-off command on a service",
+    "scale": "Scale services",
+    "serve": "Serve the Docker Engine API on a UNIX socket",
+    "start": "Start services",
+    "stats": "Display a live stream of container(s) resource usage statistics",
+    "stop": "Stop services",
+    "system": "Show and free disk space of the engine",
+    "top": "Display the running processes",
+    "unpause": "Unpause services",
+    "up": "Create and start containers",
+    "version": "Show the Composer version information",
+    "volume": "Manage volumes of all projects",
+    "volumes": "List volumes",
+    "wait": "Block until containers of all (or specified) services stop.",
+    "watch": "Watch build context for service and rebuild/refresh containers when files are updated",
 }
 
 ALIASES = {"convert": "config"}
 
-HIDDEN = {"complete": "complete", "supervise": "supervise"}
+HIDDEN = ("complete", "supervise")
 """Internal commands: a shell calls the one for completions, the other starts a project's supervisor."""
 
 REFUSED = {
@@ -83,13 +89,36 @@ ELSEWHERE = {
 """docker's command → ours for the same purpose."""
 
 
+def command(
+    name: str,
+    usage: str,
+    flags: Sequence[Flag] = (),
+    *,
+    positional: tuple[int, int | None] = (0, None),
+    interspersed: bool = True,
+    actions: Mapping[str, str] | None = None,
+) -> Command:
+    """The description of a command of the table, for its module."""
+    return Command(
+        name, COMMANDS[name], usage, flags, positional=positional, interspersed=interspersed, actions=actions
+    )
+
+
+def group(
+    name: str,
+    entries: Mapping[str, tuple[Command, Runner] | Group],
+    aliases: Mapping[str, str] | None = None,
+    refused: Mapping[str, str] | None = None,
+) -> Group:
+    """The description of a group of the table, for its module."""
+    return Group(name, COMMANDS[name], entries, aliases, refused)
+
+
 def module_of(name: str) -> str:
     """The module of a command. For an unknown one, raises UsageError with the nearest name."""
     name = ALIASES.get(name, name)
-    if name in COMMANDS:
-        return f"composer.cli.commands.{COMMANDS[name][0]}"
-    if name in HIDDEN:
-        return f"composer.cli.commands.{HIDDEN[name]}"
+    if name in COMMANDS or name in HIDDEN:
+        return f"composer.cli.commands.{name}"
     if name in REFUSED:
         raise UsageError(f"composer {name} is not supported: {REFUSED[name]}")
     if name in ELSEWHERE:

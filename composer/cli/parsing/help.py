@@ -70,7 +70,7 @@ def _columns(texts: Mapping[str, str]) -> list[str]:
     return [f"  {name:<{width}}{text}" for name, text in texts.items()]
 
 
-def general_help(flags: Sequence[Flag], commands: Mapping[str, tuple[str, str]]) -> str:
+def general_help(flags: Sequence[Flag], commands: Mapping[str, str]) -> str:
     return "\n".join(
         [
             "Usage:  composer [OPTIONS] COMMAND",
@@ -81,7 +81,7 @@ def general_help(flags: Sequence[Flag], commands: Mapping[str, tuple[str, str]])
             *options_help(flags),
             "",
             "Commands:",
-            *_columns({name: short for name, (_, short) in commands.items()}),
+            *_columns(commands),
             "",
             "Run 'composer COMMAND --help' for more information on a command.",
         ]
