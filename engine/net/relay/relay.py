@@ -26,7 +26,8 @@ from engine.kernel.sealed_memory import sealed
 from engine.net.firewall.published_ports import Port
 from engine.net.relay.inlets import Inlets
 from engine.readable import Readable
-from engine.spec.container import IP_PROTOCOLS, PortBinding
+from engine.spec.container import PortBinding
+from engine.vocabulary import IP_PROTOCOLS
 
 _ADD, _REMOVE, _PUBLISH = 1, 2, 3
 _MOST = 253
