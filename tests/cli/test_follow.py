@@ -130,14 +130,14 @@ def test_an_end_is_reported_even_after_a_restart(engine: FileEngine, output: Out
 
     context = Context(parse(GLOBAL, ["-p", "shop"]), open_engine=lambda roots: engine, environ={})  # type: ignore[arg-type, return-value]
     earlier, first, second = (ContainerExit(exit_code=code, finished_at=time.time() - 9 + code) for code in (1, 2, 3))
-    engine.put("web", ends=(earlier,))
+    engine.put("web", exit_history=(earlier,))
     sys.stdout = output
     ended: list[str] = []
     follower = Follower(context, Lines(output, output), ended=lambda record: ended.append(record.id))
     follower.open(context.containers())
-    engine.put("web", ends=(earlier, first, second))
+    engine.put("web", exit_history=(earlier, first, second))
     follower._refresh()
-    engine.put("web", ends=(earlier, first, second), status=Status.EXITED, finished_at=time.time(), exit_code=4)
+    engine.put("web", exit_history=(earlier, first, second), status=Status.EXITED, finished_at=time.time(), exit_code=4)
     follower._refresh()
     codes = [line.partition("code ")[2] for line in output.getvalue().splitlines()]
     assert codes == ["2 (restarting)", "3 (restarting)", "4"] and len(ended) == 1
