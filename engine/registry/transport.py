@@ -37,7 +37,8 @@ _PATIENCE = 10.0
 """The longest wait in seconds that a busy server can request; a longer one is reported at once."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_LIMIT = 5
-_BUSY = (408, 429, 500, 502, 503, 504)
+BUSY = (408, 429, 500, 502, 503, 504)
+"""Answers after which a request is repeated."""
 _HOSTS = {DEFAULT_REGISTRY: HUB_HOST}
 _CERTIFICATES = "/etc/docker/certs.d"
 _AGENT = "composer"
@@ -107,7 +108,7 @@ class Transport:
                 continue
             try:
                 wait = retry_after(response)
-                if retry and response.status in _BUSY and attempt + 1 < ATTEMPTS and wait <= _PATIENCE:
+                if retry and response.status in BUSY and attempt + 1 < ATTEMPTS and wait <= _PATIENCE:
                     pause(attempt, wait)
                     continue
                 yield response

@@ -10,11 +10,11 @@ from urllib3.exceptions import HTTPError
 
 from engine.errors import NotFound, RegistryError
 from engine.registry.repository import Repository
-from engine.registry.transport import Attempts, Response
+from engine.registry.transport import BUSY, Attempts, Response
 
 _WHOLE = 16 << 20
 """Largest blob in bytes that is first sent in one piece: one request less, and little to send again."""
-_TRANSIENT = (408, 416, 429, 500, 502, 503, 504)
+_TRANSIENT = (*BUSY, 416)
 
 
 class Upload:

@@ -37,3 +37,14 @@ def test_failed_write_changes_nothing(tmp_path):
     with pytest.raises(FileNotFoundError):
         atomic.replace(str(tmp_path / "missing/file"), b"x")
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_draft_replaces_the_file_or_is_removed(tmp_path):
+    path = tmp_path / "file"
+    with atomic.draft_of(str(path)) as draft, open(draft, "w") as file:
+        file.write("one")
+    with pytest.raises(OSError, match="full"), atomic.draft_of(str(path)) as draft, open(draft, "w") as file:
+        file.write("tw")
+        raise OSError("full")
+    assert path.read_text() == "one"
+    assert os.listdir(tmp_path) == ["file"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from engine import atomic
 from engine.bounded_read import read_bytes
 from engine.errors import Corrupt, ImageError, NotFound, OperationFailed
 from engine.image import manifest
@@ -107,10 +108,9 @@ class Folder:
         self._write(path, fill)
 
     def _write(self, path: str, fill: Callable[[str], object]) -> None:
-        draft = f"{path}.{os.getpid()}.part"
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            fill(draft)
-            os.replace(draft, path)
+            with atomic.draft_of(path) as draft:
+                fill(draft)
         except OSError as error:
             raise OperationFailed.of("write", path, error) from error
