@@ -16,7 +16,7 @@ from engine.errors import BuildFailed
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*\Z")
 _COMMENT = re.compile(r"\s*#")
 _HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)\Z")
-_BLANKS = re.compile(r"[ \t\v\f\r]+")
+BLANKS = re.compile(r"[ \t\v\f\r]+")
 _WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 _KNOWN_DIRECTIVES = ("syntax", "escape", "check")
 
@@ -97,7 +97,7 @@ def without_tabs(text: str) -> str:
 
 def split_blanks(text: str) -> list[str]:
     """Split at blanks, with no regard to quotes."""
-    return _BLANKS.split(text) if text else []
+    return BLANKS.split(text) if text else []
 
 
 def _lines(text: str) -> list[str]:
@@ -167,7 +167,7 @@ class _Lexer:
         return (line[: match.start()], True) if match else (line, False)
 
     def command(self, text: str) -> tuple[str, tuple[str, ...], str]:
-        word, *rest = _BLANKS.split(text, maxsplit=1)
+        word, *rest = BLANKS.split(text, maxsplit=1)
         flags, after = take_flags(rest[0], self.escape) if rest else ((), "")
         return word, flags, after.strip()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from engine.build import instructions as ins
 from engine.build.flags import Flags, duration
-from engine.build.lex import Line, Source, parse_heredoc, split_blanks, take_flags
+from engine.build.lex import BLANKS, Line, Source, parse_heredoc, split_blanks, take_flags
 from engine.build.mount_flag import mount_text
 from engine.build.words import split
 
@@ -81,7 +81,7 @@ class _Args:
         """`name=value …`, or the old form `name value`, and whether it was the latter."""
         words = self.words()
         if not words or "=" not in words[0]:
-            name, *value = re.split(r"[ \t\v\f\r]+", self.rest, maxsplit=1)
+            name, *value = BLANKS.split(self.rest, maxsplit=1)
             if not value:
                 raise ProblemError(f"{self.line.keyword} must have two arguments: a name and a value")
             return ((name, value[0]),), True

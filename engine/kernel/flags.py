@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 CLONE = {
     "time": 0x00000080,
     "mount": 0x00020000,
@@ -93,3 +95,7 @@ def names(value: int, table: dict[str, int]) -> str:
     known = [name for name, bit in table.items() if value & bit]
     rest = value & ~sum(table.values())
     return "|".join(known + ([hex(rest)] if rest else [])) or "0"
+
+
+NULL_DEVICE = os.makedev(1, 3)
+"""The device number of /dev/null (Documentation/admin-guide/devices.txt)."""

@@ -13,6 +13,7 @@ import os
 import select
 import stat
 
+from engine.kernel import flags
 from engine.poll import writable, write_all
 from engine.spec.container import PIPE
 
@@ -20,8 +21,6 @@ CHUNK = 1 << 16
 """Bytes that are copied at once; the default capacity of a pipe."""
 ROOM = 1 << 20
 """The capacity in bytes of a pipe with much traffic."""
-
-_NULL = os.makedev(1, 3)
 
 
 def wanted(stdio: tuple[int, int, int]) -> list[list[int]]:
@@ -32,7 +31,7 @@ def wanted(stdio: tuple[int, int, int]) -> list[list[int]]:
 
 def _is_null(fd: int) -> bool:
     status = os.fstat(fd)
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == flags.NULL_DEVICE
 
 
 class Relay:

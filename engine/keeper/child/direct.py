@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from engine.keeper.protocol import Channel
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
-_NULL = os.makedev(1, 3)
 LEVELS = 40
 """The most directories created, and links followed, for one target (as with ELOOP)."""
 
@@ -175,7 +174,7 @@ class Direct:
         found = (
             os.stat(path, dir_fd=None if os.path.isabs(path) else fd, follow_symlinks=False) if path else os.fstat(fd)
         )
-        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL:
+        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != flags.NULL_DEVICE:
             raise wrong()
 
     def demand_inside(self, wrong: Callable[[], Exception]) -> None:

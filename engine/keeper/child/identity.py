@@ -43,7 +43,7 @@ def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
         raise OperationFailed("read", path, error.errno, detail=os.strerror(error.errno)) from error
     try:
         status = os.fstat(found)
-        if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3):
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == flags.NULL_DEVICE:
             return []  # a bind of /dev/null hides the image's names
         # Do not even open a device: the keeper may open devices that the container can only create. No process of the
         # container runs yet that could replace the file. When one does run, we already have the container's restrictions,

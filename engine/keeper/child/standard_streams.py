@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from engine.keeper.child.kernel import Kernel
     from engine.keeper.child.progress import Progress
 
-_DEVICE = os.makedev(1, 3)
-
 
 def close_input(kernel: Kernel, progress: Progress) -> None:
     """Connect a program without input to the null device."""
@@ -67,7 +65,7 @@ def _apart() -> int:
     try:
         tree = detached_mounts.filesystem("tmpfs", "null", "size=0k,nr_inodes=2", ("nosuid", "noexec"))
         folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
-        os.mknod("null", stat.S_IFCHR | 0o666, _DEVICE, dir_fd=folder)
+        os.mknod("null", stat.S_IFCHR | 0o666, flags.NULL_DEVICE, dir_fd=folder)
         fd = os.open("null", os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)
         os.close(folder)
         os.close(tree)
