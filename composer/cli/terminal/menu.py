@@ -83,7 +83,10 @@ class Menu:
         stderr, progress = self._context.stderr, self._context.options.progress
         read, write = os.pipe2(os.O_CLOEXEC)
         keys = threading.Thread(target=self._keys, args=(fd, read), daemon=True)
-        again = signal.signal(signal.SIGCONT, lambda *_: self._continue(fd, before))
+        handlers = {signal.SIGCONT: signal.signal(signal.SIGCONT, lambda *_: self._continue(fd, before))}
+        for number in (signal.SIGHUP, signal.SIGQUIT):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                handlers[number] = signal.signal(number, lambda number, _: self._die(number, fd, before))
         try:
             above: Any = Guarded(self.over(raw(stderr)))
             self._context.stderr = self._context.build_log = above
@@ -94,15 +97,15 @@ class Menu:
             keys.start()
             yield
         finally:
-            signal.signal(signal.SIGCONT, again)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             os.write(write, b"!")  # closing it is not enough: a supervisor forked meanwhile also has it open
             if keys.is_alive():
                 keys.join()
             os.close(read)
             os.close(write)
             self.hide()
-            with suppress(termios.error):  # the terminal may be closed
-                termios.tcsetattr(fd, termios.TCSADRAIN, before)
+            _restore(fd, before)
             self._context.stderr, self._context.options.progress = stderr, progress
             self._context.build_log = None
 
@@ -173,6 +176,14 @@ class Menu:
             _one_by_one(fd, before)
         self.write(self._terminal, "")
 
+    def _die(self, number: int, fd: int, before: list[Any]) -> None:
+        """Let the signal end us as if it had not been caught, but restore the terminal first."""
+        with suppress(OSError):
+            os.write(self._terminal.fileno(), _ERASE.encode())
+        _restore(fd, before)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
     def _show_line(self, text: str) -> None:
         self.write(self._terminal, f"{text}\n")
 
@@ -215,6 +226,11 @@ class _Over:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _restore(fd: int, before: list[Any]) -> None:
+    with suppress(termios.error):  # the terminal may be closed
+        termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 def _one_by_one(fd: int, before: list[Any]) -> None:

@@ -134,3 +134,13 @@ def test_watching_needs_rules(composer, up):
     terminal.until("menu: none of the selected services is configured for watch")
     terminal.type("d")
     assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(composer, up, number):
+    terminal = up("one")
+    terminal.until("Detach")
+    os.kill(terminal.process.pid, number)
+    assert terminal.end() == -number
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+    assert composer.ps()["one"][0]["State"] == "running"
