@@ -567,3 +567,14 @@ async def test_a_kernel_without_tproxy(store, wiring, spaces, monkeypatch):
     monkeypatch.undo()
     for cached in (ruleset.note, ruleset.rules, ruleset._translating):
         cached.cache_clear()
+
+
+@running
+async def test_a_port_is_free_again_right_after_a_connection_through_the_relay(store, wiring, spaces):
+    a = spaces()
+    ports = [PortBinding(container_port=80, host_port="8080")]
+    async with network(store):
+        async with connected(wiring, a, Attachment(network="n"), ports=ports):
+            assert await aside(reaches, None, "::1", 8080, a.listen(80))  # the container's end closes first
+        assert [one.host_port for one in wiring.reserve("b" * 64, ports)] == ["8080"]
+        wiring.release("b" * 64)

@@ -37,6 +37,8 @@ class Inlets:
         family, before = _FAMILIES[version], len(self._open)
         if protocol == "tcp":
             sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            # Connections inherit it; without it, their last minute (TIME-WAIT) keeps the published port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._open.append((sock, _LISTENING.pack(socket.SOCK_STREAM, socket.IPPROTO_TCP)))
         else:
             raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_UDP)
