@@ -143,8 +143,9 @@ def _git(repository: Repository, folder: str, *args: str) -> str:
     import subprocess
 
     done = subprocess.run(
-        ["git", "-c", "advice.detachedHead=false", "-C", folder, *args],
+        ["git", "-c", "advice.detachedHead=false", "-c", "core.autocrlf=false", "-C", folder, *args],
         env=environ,
+        umask=0o022,  # the modes of files are part of the image
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -79,6 +79,20 @@ def test_add(builder, base, repository, images):
     assert builder.cached == 1
 
 
+def test_the_umask_and_line_ends_of_the_user_do_not_matter(builder, base, repository, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
+    monkeypatch.setenv("GIT_CONFIG_KEY_1", "core.autocrlf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_1", "true")
+    before = os.umask(0o077)
+    try:
+        record = builder("FROM base\nADD https://here.invalid/r.git /new/\n")
+    finally:
+        os.umask(before)
+    modes = [builder.stat(record, f"new/{name}").st_mode & 0o777 for name in ("sub", "sub/f")]
+    assert modes == [0o755, 0o644]
+    assert builder.tree(record)["new/sub/Dockerfile"] == "FROM base\nCOPY f /f\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
