@@ -65,16 +65,19 @@ _silent: dict[str, float] = {}
 
 def ordered(servers: Sequence[str]) -> list[str]:
     """The servers in the given order, but those that recently did not answer last."""
-    now = time.monotonic()
-    return sorted(filter(_is_address, servers), key=lambda server: now - _silent.get(server, -AVOIDED) < AVOIDED)
+    return sorted(filter(_is_address, servers), key=_is_avoided)
+
+
+def _is_avoided(server: str) -> bool:
+    return time.monotonic() - _silent.get(server, -AVOIDED) < AVOIDED
 
 
 async def ask(
     servers: Sequence[str], data: bytes, *, stream: bool, origins: Mapping[str, socket.socket] = MappingProxyType({})
 ) -> bytes | None:
     """The first answer, or None. The next server is asked when one fails, refuses, or does not answer within PATIENCE;
-    late answers still count. `origins`: server → a socket in the network namespace to ask it from, if it is not this
-    process's."""
+    late answers still count. A refusal is returned without waiting for servers that are silent anyway. `origins`: server
+    → a socket in the network namespace to ask it from, if it is not this process's."""
     pending: dict[asyncio.Task[bytes], str] = {}
     weak: bytes | None = None
     waiting = ordered(servers)
@@ -83,9 +86,12 @@ async def ask(
             if waiting:
                 server = waiting.pop(0)
                 pending[asyncio.ensure_future(_one(server, data, stream=stream, origin=origins.get(server)))] = server
+            hopeless = weak is not None and all(map(_is_avoided, pending.values()))
             done, _ = await asyncio.wait(
-                pending, timeout=PATIENCE if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                pending, timeout=PATIENCE if waiting or hopeless else None, return_when=asyncio.FIRST_COMPLETED
             )
+            if hopeless and not done and not waiting:
+                break
             for task in done:
                 server = pending.pop(task)
                 if task.exception() is not None:

@@ -17,7 +17,7 @@ from engine.spec.container import Resources
 from tests.scenario.leaks import nothing_left
 from tests.session.box import Box
 
-_ASK = "import sys; print(*sys.version_info[:2])"
+_ASK = "import sys; print(*sys.version_info[:2], sys.executable)"
 
 
 def interpreters():
@@ -29,9 +29,9 @@ def interpreters():
         *sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.1[1-9]*/bin/python3"))),
     ]:
         asked = subprocess.run([path, "-I", "-S", "-c", _ASK], capture_output=True, text=True)
-        version = tuple(map(int, asked.stdout.split()))
-        if asked.returncode == 0 and version >= (3, 11):
-            found.setdefault(f"{version[0]}.{version[1]}", path)
+        major, minor, path = asked.stdout.split() or ("0", "0", "")  # not a wrapper, which is a script
+        if (int(major), int(minor)) >= (3, 11):
+            found.setdefault(f"{major}.{minor}", path)
     return found
 
 

@@ -68,6 +68,14 @@ def test_refusal_of_one_server_is_not_final():
     assert [code for code, _ in asyncio.run(ask(Resolver(code=5), Resolver(code=2)))] == [5, 5]
 
 
+def test_refusal_is_not_held_up_by_a_dead_resolver(monkeypatch):
+    """Once it is known to be dead."""
+    monkeypatch.setattr(dnsforward, "TIMEOUT", 2.0)
+    monkeypatch.setattr(dnsforward, "PATIENCE", 0.1)
+    (first, _), (second, then) = asyncio.run(ask(Resolver(delay=None), Resolver(code=5)))
+    assert (first, second) == (5, 5) and then < 1.5
+
+
 def test_unanswered_question_fails(monkeypatch):
     monkeypatch.setattr(dnsforward, "TIMEOUT", 0.1)
     assert [code for code, _ in asyncio.run(ask(Resolver(delay=None)))] == [None, None]
