@@ -1,4 +1,4 @@
-"""docs/security.md and docs/reliability.md name an existing test for each promise."""
+"""docs/security.md, docs/reliability.md and docs/releases.md name an existing test for each promise."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent
-PAGES = ("security", "reliability")
+PAGES = ("security", "reliability", "releases")
 
 
 def rows(page):
