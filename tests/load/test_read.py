@@ -77,6 +77,25 @@ def test_not_a_number() -> None:
     assert math.isnan(root("a: .nan")["a"])
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2024-1-5", "2024-01-05 00:00:00 +0000 UTC"),
+        ("2024-01-01 1:2:3.1234567891", "2024-01-01 01:02:03.123456789 +0000 UTC"),
+        ("2024-01-01T10:00:00.500+02:00", "2024-01-01 10:00:00.5 +0200 +0200"),
+        ("2024-01-01T10:00:00Z", "2024-01-01 10:00:00 +0000 UTC"),
+        ("2024-02-30", "2024-02-30"),
+        ("2024-01-01 10:00:00Z", "2024-01-01 10:00:00Z"),
+        ("2024-01-01T10:00:00", "2024-01-01T10:00:00"),
+        ('"2024-01-01"', "2024-01-01"),
+    ],
+)
+def test_dates_where_any_scalar_will_do(text: str, value: str) -> None:
+    """As Docker Compose writes them, twice, because values are remembered."""
+    found = root(f"environment: {{A: {text}, B: {text}}}\nx-a: {text}\n")["environment"]
+    assert dict(found) == {"A": value, "B": value}
+
+
 def test_places_of_entries() -> None:
     tree = root("services:\n  web:\n    image: x\n    ports:\n      - 80\n      - {target: 81}\n")
     assert str(origin_at(tree, ("services", "web", "image"))) == "f.yaml:3:5"
@@ -134,7 +153,7 @@ def test_encodings() -> None:
         ("a: &one 1\nb: *onee\n", "f.yaml:2:4: unknown anchor 'onee'\n  did you mean 'one'?"),
         ("a: {<<: 1}\n", "f.yaml:1:10: a.<<: a merge key takes a mapping or a sequence of mappings"),
         ("a: {<<: {}, <<: {}}\n", "f.yaml:1:13: a.<<: key '<<' is already defined at line 1"),
-        ("a: 2001-01-01\n", "f.yaml:1:4: a: 2001-01-01 is a date in YAML, which no compose key accepts\n"
+        ("a: 2001-01-01\n", "f.yaml:1:4: a: 2001-01-01 is a date in YAML, which this key does not accept\n"
          '  write "2001-01-01" to get a string'),
         ("a: !!int x\n", "f.yaml:1:4: cannot read 'x' as a !!int"),
         ("a:\n\t- b\n", "f.yaml:2:1: not YAML: found character that cannot start any token"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache, cmp_to_key, lru_cache
 
-from composer.load.read.scalars import is_timestamp, plain
+from composer.load.read.scalars import plain, timestamp
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def quoted(text: str) -> str:
 
 def _means_something(text: str) -> bool:
     """Whether the plain text would be read as something other than this string."""
-    return not text or not isinstance(plain(text), str) or (text[0].isdigit() and is_timestamp(text))
+    return not text or not isinstance(plain(text), str) or (text[:4].isdigit() and bool(timestamp(text)))
 
 
 def _double(text: str) -> str:

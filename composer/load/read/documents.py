@@ -22,7 +22,7 @@ from yaml.events import (
 
 from composer.load.errors import LoadError
 from composer.load.read.content import decoded
-from composer.load.read.scalars import is_timestamp, plain
+from composer.load.read.scalars import plain, timestamp
 from composer.load.read.syntax_error import syntax_error
 from composer.load.tree.nodes import Map, Origin, Sequence, dotted
 
@@ -42,6 +42,9 @@ _GONE = object()
 _OPEN = object()
 _NO_KEY = object()
 _KEY = object()
+
+_OF_ANY_SCALARS = frozenset(("environment", "labels", "annotations", "args", "sysctls", "options", "driver_opts"))
+"""Keys whose mappings take dates; Compose writes them out with the time and UTC."""
 
 
 class Document:
@@ -160,9 +163,11 @@ class _Reader:
                 return _KEY
             value = self.plain.get(text, _GONE)
             if value is _GONE:
-                value = self.plain[text] = plain(text)
-                if value.__class__ is str and is_timestamp(text):
-                    self._timestamp(event)
+                value = plain(text)
+                if value.__class__ is str and text[:4].isdigit() and (date := timestamp(text)):
+                    value = self._timestamp(event, date)
+                else:
+                    self.plain[text] = value
         elif event.tag is None:
             value = text
         else:
@@ -290,12 +295,15 @@ class _Reader:
             raise LoadError(f"cannot read {text!r} as a !!{name}", self._place(event))
         return value
 
-    def _timestamp(self, event: Any) -> None:
+    def _timestamp(self, event: Any, date: str) -> str:
+        """The value of a date: a string where Compose takes any scalar. Raises LoadError elsewhere."""
         path = self._path()
         if any(isinstance(key, str) and key.startswith("x-") for key in path):
-            return
+            return str(event.value)
+        if len(path) > 1 and path[-2] in _OF_ANY_SCALARS and isinstance(path[-1], str):
+            return date
         raise LoadError(
-            f"{dotted(path)}: {event.value} is a date in YAML, which no compose key accepts",
+            f"{dotted(path)}: {event.value} is a date in YAML, which this key does not accept",
             self._place(event),
             f'write "{event.value}" to get a string',
         )

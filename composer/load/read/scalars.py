@@ -21,7 +21,8 @@ WORDS: dict[str, Scalar] = {
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|[1-9][0-9]*|0)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _TIMESTAMP = re.compile(
-    r"\d{4}-\d{1,2}-\d{1,2}(?:[Tt]\d{1,2}:\d{1,2}:\d{1,2}(?:\.\d+)?(?:Z|[-+]\d{2}:\d{2})| \d{1,2}:\d{1,2}:\d{1,2}(?:\.\d+)?)?\Z"
+    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt ])(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d+))?(Z|[-+]\d{2}:\d{2})?)?\Z",
+    re.ASCII,
 )
 _BASES = {"x": 16, "b": 2, "o": 8}
 
@@ -61,6 +62,20 @@ def _integer(text: str) -> int | None:
     return value if -(2**63) <= value < 2**64 else None
 
 
-def is_timestamp(text: str) -> bool:
-    """Whether Compose reads the plain scalar as a date, which is invalid for every key."""
-    return bool(text[:4].isdigit() and _TIMESTAMP.match(text))
+def timestamp(text: str) -> str:
+    """The plain scalar as Compose prints a date (Go's time.Time.String); "" if it does not read it as one."""
+    match = _TIMESTAMP.match(text)
+    # A zone follows after a T only, and must follow there.
+    if match is None or (match[4] and (text[match.end(3)] == " ") != (match[8] is None)):
+        return ""
+    import datetime
+
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    try:
+        moment = datetime.datetime(year, month, day, hour, minute, second)
+    except ValueError:
+        return ""
+    fraction = (match[7] or "")[:9].rstrip("0")
+    zone = (match[8] or "Z").replace(":", "").replace("Z", "+0000")
+    name = "UTC" if zone[1:] == "0000" else zone
+    return f"{moment.isoformat(' ')}{'.' * bool(fraction)}{fraction} {zone} {name}"
