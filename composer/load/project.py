@@ -164,13 +164,16 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
         loaded.profiles = select.activated(options.services, tree["services"], loaded.disabled, loaded.profiles)
         select.by_profile(tree["services"], loaded.disabled, loaded.profiles)
         select.named(tree, loaded.disabled, options.services)
+    label_files = {name: service.get("label_file", ()) for name, service in tree["services"].items()}
     _read_env_files(options, loaded, root)
     if not tree.get("jobs", True):
         del tree["jobs"]
     if options.consistency:
         _check_shared_names(options, loaded)
     platform = loaded.environment.get("DOCKER_DEFAULT_PLATFORM") or ""
-    loaded.hashes = {name: service_hash(service, platform) for name, service in tree["services"].items()}
+    loaded.hashes = {
+        name: service_hash(service, platform, label_files[name]) for name, service in tree["services"].items()
+    }
     if not options.all_resources:
         select.needed(tree)
     for secret in tree.get("secrets", {}).values():

@@ -14,21 +14,26 @@ from engine.digest import hexadecimal
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from composer.load.tree.nodes import Map
 
-LEFT_OUT = frozenset(("build", "pull_policy", "scale", "depends_on", "profiles", "label_file"))
-"""Keys of a service that are not hashed. Label files are hashed by content, as part of `labels`; env files by content,
-as part of `environment`, or by path with --no-env-resolution."""
+LEFT_OUT = frozenset(("build", "pull_policy", "scale", "depends_on", "profiles"))
+"""Keys of a service that are not hashed. Env files are hashed by content, as part of `environment`, or by path with
+--no-env-resolution."""
 
 
-def service_hash(service: Map, default_platform: str = "") -> str:
+def service_hash(service: Map, default_platform: str = "", label_files: Sequence[str] = ()) -> str:
     """The hash of a canonical service, 64 hex digits.
 
-    `default_platform` is DOCKER_DEFAULT_PLATFORM. It is hashed for services that are built and name no platform.
+    `default_platform` is DOCKER_DEFAULT_PLATFORM. It is hashed for services that are built and name no platform. The paths
+    of `label_files` are hashed although their content is already in `labels`.
     """
     kept = Fields({key: value for key, value in service.items() if key not in LEFT_OUT})
+    if label_files:
+        kept["label_file"] = list(label_files)
+        SERVICE.arrange(kept)
     if "env_file" in kept:
         kept["env_file"] = [file["path"] if file.get("required", True) else file for file in kept["env_file"]]
     if "deploy" in kept:

@@ -271,3 +271,17 @@ def test_lists_without_interpolation_accept_variables_for_numbers(config, tmp_pa
     )
     assert config(tmp_path, "--no-interpolate", "--volumes") == "v\n"
     assert config(tmp_path, "--no-interpolate", "--images") == "x\n"
+
+
+def test_the_hash_contains_label_files_and_their_paths(config, tmp_path):
+    def digest(text):
+        (tmp_path / "compose.yaml").write_text(f"services: {{a: {{image: busybox, {text}}}}}\n")
+        return config(tmp_path, "--hash", "a")
+
+    (tmp_path / "a.labels").write_text("A=1\n")
+    (tmp_path / "b.labels").write_text("A=1\n")
+    one, other = digest("label_file: a.labels"), digest("label_file: b.labels")
+    assert len({one, other, digest("labels: {A: '1'}")}) == 3
+    assert one == digest("label_file: [./a.labels]")
+    (tmp_path / "a.labels").write_text("A=2\n")
+    assert digest("label_file: a.labels") != one
