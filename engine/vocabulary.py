@@ -8,6 +8,12 @@ IP_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 """Propagation of mounts (mount_namespaces(7)); without one, a bind mount is rprivate."""
 
+MOUNT_TYPES = ("bind", "volume", "tmpfs", "image")
+"""Types of mounts that users name."""
+
+TRUE_WORDS = ("1", "t", "true")
+"""In options of BuildKit, in any case (strconv.ParseBool of Go)."""
+
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
 PREDEFINED_NETWORKS = ("bridge", "host", "none")

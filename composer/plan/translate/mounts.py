@@ -9,7 +9,7 @@ from composer.plan.translate.files import files
 from composer.plan.translate.images import checked
 from composer.plan.translate.scope import Scope
 from engine.spec.container import Mount
-from engine.vocabulary import PROPAGATIONS
+from engine.vocabulary import MOUNT_TYPES, PROPAGATIONS
 
 _RECURSIVE = ("enabled", "disabled", "writable", "readonly")
 _ANSWERS = {
@@ -18,7 +18,6 @@ _ANSWERS = {
 }
 
 
-_KINDS = ("bind", "volume", "tmpfs", "image")
 """The types of mounts, each with a key of its options."""
 
 
@@ -47,7 +46,7 @@ def mounts(scope: Scope) -> tuple[Mount, ...]:
             found.append(mount)
 
     for index, wanted in enumerate(scope.service.volumes):
-        for kind in _KINDS:
+        for kind in MOUNT_TYPES:
             if kind != wanted.type and getattr(wanted, kind) is not None:
                 scope.warn(("volumes", index), f"mount of type `{wanted.type}` should not define `{kind}` option")
         add(_mount(scope, index, wanted), ("volumes", index))

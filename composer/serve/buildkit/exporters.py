@@ -17,6 +17,7 @@ from composer.serve.buildkit import wire
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, Failed
 from composer.view.images import spelled_out
 from engine.spec.image import SavedImage
+from engine.vocabulary import TRUE_WORDS
 
 if TYPE_CHECKING:
     from composer.run.port import Engine
@@ -28,7 +29,6 @@ _FILES = ("local", "tar")
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([\w/-]+)\])?\.(.+)")
 _COMPRESSIONS = {"": "", "uncompressed": "", "gzip": "gzip", "zstd": "zstd"}
 _REFUSED = {"push-by-digest": "push the image by a tag", "rewrite-timestamp": "set SOURCE_DATE_EPOCH"}
-_TRUE = ("1", "t", "true")
 
 
 class Exporter(Struct, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ def _exporter(number: int, kind: str, options: Mapping[str, str]) -> Exporter:
 
 
 def _truth(options: Mapping[str, str], name: str, *, default: bool = False) -> bool:
-    return options[name].lower() in _TRUE if name in options else default
+    return options[name].lower() in TRUE_WORDS if name in options else default
 
 
 def _annotations(options: Mapping[str, str]) -> Iterable[tuple[str, str]]:

@@ -10,9 +10,7 @@ from msgspec import structs
 from composer.serve.docker import body
 from composer.serve.http.errors import BadRequest
 from engine.spec.container import Mount
-from engine.vocabulary import PROPAGATIONS
-
-TYPES = ("bind", "volume", "tmpfs", "image")
+from engine.vocabulary import MOUNT_TYPES, PROPAGATIONS
 
 
 def mounts(payload: body.Create, host: body.HostConfig) -> tuple[Mount, ...]:
@@ -96,7 +94,7 @@ def _mount(payload: body.Mount) -> Mount:
     def refuse(reason: str) -> BadRequest:
         return BadRequest(f'invalid mount config for type "{kind}": {reason}')
 
-    if kind not in TYPES:
+    if kind not in MOUNT_TYPES:
         raise refuse("mount type unknown")
     if not target:
         raise refuse("field Target must not be empty")

@@ -7,9 +7,10 @@ import csv
 from msgspec import Struct
 
 from engine.errors import BuildFailed
+from engine.vocabulary import TRUE_WORDS
 
 SCANNER = "docker/buildkit-syft-scanner:stable-1"
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+_FALSE = ("0", "f", "false")
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ def _words(text: str, name: str) -> dict[str, str] | None:
     """The options in `true`, `false`, or CSV; None for no attestation."""
     if not text or text.lower() in _FALSE:
         return None
-    if text.lower() in _TRUE:
+    if text.lower() in TRUE_WORDS:
         return {}
     found: dict[str, str] = {}
     for word in next(csv.reader([text]), []):
@@ -76,6 +77,6 @@ def _words(text: str, name: str) -> dict[str, str] | None:
 
 
 def _truth(name: str, key: str, value: str) -> bool:
-    if value.lower() not in (*_TRUE, *_FALSE):
+    if value.lower() not in (*TRUE_WORDS, *_FALSE):
         raise BuildFailed(f"{name}: {key} must be true or false, not {value!r}")
-    return value.lower() in _TRUE
+    return value.lower() in TRUE_WORDS

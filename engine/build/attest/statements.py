@@ -12,6 +12,7 @@ from engine.build.attest import options, provenance, sbom
 from engine.build.attest.facts import facts
 from engine.build.sources import IMAGE_SCHEME
 from engine.image.attached import Attached, Attestation
+from engine.vocabulary import TRUE_WORDS
 
 if TYPE_CHECKING:
     from engine.build.stage import Build
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from engine.spec.image import BuildSpec, ImageRecord
 
 _STAGE, _CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
-_TRUE = ("1", "t", "true")
 
 
 def check(spec: BuildSpec) -> None:
@@ -73,4 +73,4 @@ def _extras(build: Build, target: Stage) -> dict[str, str]:
 
 
 def _is_true(given: Mapping[str, str], arguments: Mapping[str, str | None], name: str) -> bool:
-    return (given.get(name) or arguments.get(name) or "").lower() in _TRUE
+    return (given.get(name) or arguments.get(name) or "").lower() in TRUE_WORDS

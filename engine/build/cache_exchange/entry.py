@@ -7,8 +7,8 @@ import csv
 from msgspec import Struct
 
 from engine.errors import BuildFailed
+from engine.vocabulary import TRUE_WORDS
 
-_TRUE = ("1", "t", "true")
 _OPTIONS = {
     ("registry", False): ("ref",),
     ("local", False): ("src", "tag", "digest"),
@@ -63,7 +63,7 @@ def parse(text: str, *, export: bool) -> Entry:
         digest=options.get("digest", ""),
         full=options.get("mode") == "max",
         compression=options.get("compression", "gzip"),
-        ignores_errors=options.get("ignore-error", "").lower() in _TRUE,
+        ignores_errors=options.get("ignore-error", "").lower() in TRUE_WORDS,
     )
 
 
@@ -71,7 +71,7 @@ def _check_values(name: str, options: dict[str, str]) -> None:
     if options.get("mode", "min") not in ("min", "max"):
         raise BuildFailed(f"{name}: mode must be min or max, not {options['mode']!r}")
     for key in ("oci-mediatypes", "image-manifest"):
-        if options.get(key, "true").lower() not in _TRUE:
+        if options.get(key, "true").lower() not in TRUE_WORDS:
             raise BuildFailed(f"{name}: {key}={options[key]} is not supported: caches are OCI image manifests")
     if options.get("compression", "gzip") not in ("gzip", "zstd"):
         raise BuildFailed(f"{name}: compression={options['compression']} is not supported: gzip, zstd")
