@@ -9,7 +9,7 @@ PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 """Propagation of mounts (mount_namespaces(7)); without one, a bind mount is rprivate."""
 
 MOUNT_TYPES = ("bind", "volume", "tmpfs", "image")
-"""Types of mounts that users name."""
+"""Types of mounts that users name; each is also the key of its options."""
 
 TRUE_WORDS = ("1", "t", "true")
 """In options of BuildKit, in any case (strconv.ParseBool of Go)."""
@@ -17,7 +17,7 @@ TRUE_WORDS = ("1", "t", "true")
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
 PREDEFINED_NETWORKS = ("bridge", "host", "none")
-"""Networks that nobody creates or removes."""
+"""Docker's networks, which cannot be created or removed; a container selects one by its network mode."""
 WITHOUT_NETWORKS = ("host", "none")
 """Network modes of containers that are connected to no network."""
 

@@ -11,8 +11,6 @@ from engine.vocabulary import DEFAULT_SHM_SIZE
 if TYPE_CHECKING:
     from engine.spec.container import BlkioRule, ContainerSpec, Mount, PortBinding
 
-"""Default size of /dev/shm in bytes."""
-
 
 def host_config(spec: ContainerSpec) -> dict[str, Any]:
     """The fields that an API client sent, unchanged; all others from the specification."""

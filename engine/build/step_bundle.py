@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 HOSTNAME = "buildkitsandbox"
 _HOSTS = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-"""Networks that need no connection."""
 _NAMES = ("/etc/hosts", "/etc/resolv.conf")
 """Read-only for steps: what is written there would not be part of the image."""
 _RESOLVED = "/run/systemd/resolve/resolv.conf"

@@ -33,8 +33,6 @@ from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec
 from engine.store import Store
 from engine.vocabulary import PREDEFINED_NETWORKS
 
-"""Docker's predefined networks; a container selects them by its network mode."""
-
 DEFAULT = "bridge"
 _whole: dict[str, int] = {}
 """Network id → interface index, for networks that this process has found complete."""

@@ -22,7 +22,6 @@ from engine.trust import gate
 from engine.vocabulary import STATEMENT_TYPE
 
 _PARALLEL = 3
-"""Limit of nested indexes."""
 _CONFIG_LIMIT = 8 << 20
 
 Progress = Callable[[dict[str, object]], None]

@@ -18,9 +18,6 @@ _ANSWERS = {
 }
 
 
-"""The types of mounts, each with a key of its options."""
-
-
 def _drive(target: str) -> str:
     """A hint for `v:/data`, which Compose reads as a path on a Windows drive."""
     if target[:1].isalpha() and target[1:3] == ":/":
