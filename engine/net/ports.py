@@ -28,6 +28,7 @@ _KINDS = {
 }
 DIRECT = "direct"
 """The host port of containers that are reachable only at their own address."""
+_EVERY = {4: "0.0.0.0", 6: "::"}
 _ANY = (0,) * 16
 """Any free port; retried if the port chosen for IPv4 is in use for IPv6."""
 
@@ -96,8 +97,11 @@ def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> lis
         if routed and wanted_at == [""]:
             wanted_at = ["0.0.0.0", "::"]
         for place in wanted_at:
-            direct = (6 if ":" in place else 4) in routed
-            found.append(msgspec.structs.replace(port, host_ip=place, **({"host_port": DIRECT} if direct else {})))
+            version = 6 if ":" in place else 4
+            if version in routed:  # as in Docker, no address of the host is left
+                found.append(msgspec.structs.replace(port, host_ip=_EVERY[version], host_port=DIRECT))
+            else:
+                found.append(msgspec.structs.replace(port, host_ip=place))
     return found
 
 

@@ -275,6 +275,16 @@ def test_status_texts() -> None:
     assert text(status=Status.DEAD) == "Dead" and text(status=Status.REMOVING) == "Removal In Progress"
 
 
+def test_port_of_a_routed_network(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in Docker: no port of the host leads to it."""
+    ports = tuple(PortBinding(container_port=80, host_ip=address) for address in ("0.0.0.0", "::"))
+    engine = Engine([record("web", ports=ports)])
+    assert run(engine, capsys, "port", "web", "80") == "0.0.0.0:0\n"
+    assert run(engine, capsys, "port", "web") == "80/tcp -> 0.0.0.0:0\n80/tcp -> [::]:0\n"
+    with pytest.raises(CommandError, match="no port 99/tcp"):
+        run(engine, capsys, "port", "web", "99")
+
+
 def test_port_ranges_join() -> None:
     ports = tuple(
         PortBinding(container_port=port, host_ip="127.0.0.1", host_port=str(port), protocol="udp")

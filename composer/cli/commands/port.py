@@ -27,7 +27,7 @@ COMMAND = command(
 def run(context: Context, args: Args) -> int:
     if len(args.positional) == 1:
         for row in publishers(one(context, args.positional[0], args.index), None):
-            if row.published:
+            if row.url:
                 print(f"{row.target}/{row.protocol} -> {_address(row.url)}:{row.published}")
         return 0
     service, text = args.positional
@@ -36,7 +36,8 @@ def run(context: Context, args: Args) -> int:
     if not number.isdigit() or not 0 < int(number) < 65536:
         raise UsageError(f'invalid port "{text}": a number from 1 to 65535')
     record = one(context, service, args.index)
-    rows = [row for row in publishers(record, None) if row.published]
+    # A port of a routed network has an address, and 0 as its port on the host; one that is only exposed has neither.
+    rows = [row for row in publishers(record, None) if row.url]
     for row in rows:
         if row.target == int(number) and row.protocol == protocol:
             print(f"{_address(row.url)}:{row.published}")
