@@ -159,7 +159,9 @@ def _report(context: Context, freed: Freed, why: str) -> None:
         from composer.view.units import human_size
 
         count = f"{len(freed.images)} image{'s' if len(freed.images) > 1 else ''}"
-        print(f"Freed {human_size(freed.size)}: removed {count} {why}", file=context.stderr)
+        # The build cache may still have all layers.
+        removed = f"Freed {human_size(freed.size)}: removed" if freed.size else "Removed"
+        print(f"{removed} {count} {why}", file=context.stderr)
 
 
 def _check_jobs(context: Context, desired: Desired) -> None:

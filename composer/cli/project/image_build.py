@@ -23,6 +23,8 @@ from composer.cli.project import build_metadata as metadata
 from composer.cli.project import image_outputs
 from composer.cli.project.builds import proxies
 from composer.cli.render.progress import State
+from composer.plan.lock import full_name
+from engine.errors import BadReference
 from engine.spec.build_record import new_ref
 from engine.spec.container import Resources, Ulimit
 from engine.spec.image import BuildSecret, BuildSpec
@@ -113,7 +115,7 @@ def _spec(args: Args, environ: Mapping[str, str], stack: contextlib.ExitStack) -
         labels=_pairs(args.label),
         annotations=tuple(_annotation(text) for text in args.annotation),
         platforms=tuple(one for text in args.platform for one in text.split(",")),
-        additional_contexts=_pairs(args.build_context),
+        additional_contexts=_contexts(args.build_context),
         cache_from=tuple(args.cache_from),
         cache_to=tuple(args.cache_to),
         no_cache=args.no_cache,
@@ -180,6 +182,19 @@ def _resources(args: Args) -> Resources:
         memory=byte_size("--memory", args.memory),
         memory_swap=byte_size("--memory-swap", args.memory_swap),
     )
+
+
+def _contexts(texts: Iterable[str]) -> dict[str, str]:
+    """NAME=PLACE: a name is that of an image or a stage. UsageError."""
+    found = _pairs(texts)
+    for name, place in found.items():
+        if not place:
+            raise UsageError(f"invalid context value: {name}, expected key=value")
+        try:
+            full_name(name)
+        except BadReference as error:
+            raise UsageError(f"invalid context name {name}: {error.message}") from None
+    return found
 
 
 def _annotation(text: str) -> tuple[str, str]:

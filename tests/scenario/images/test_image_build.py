@@ -92,6 +92,8 @@ def test_outputs(built):
     (("--annotation", "a"), 'invalid annotation "a", expected key=value'),
     (("--annotation", "wat:a=b"), "unknown level 'wat'"),
     (("--allow", "wat"), "unknown entitlement wat"),
+    (("--build-context", "Big=."), "invalid context name Big"),
+    (("--build-context", "more"), "invalid context value: more, expected key=value"),
     (("--call", "wat"), "unsupported --call 'wat'"),
     (("--provenance", "mode=wat"), "provenance: invalid mode 'wat'"),
     (("--attest", "type=wat"), "--attest needs type=provenance or type=sbom"),
