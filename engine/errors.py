@@ -55,10 +55,13 @@ class OperationFailed(EngineError):
     `errno` is the number, 0 if none; the message contains its name (ENOSPC, EPERM …).
     """
 
-    def __init__(self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "") -> None:
+    def __init__(
+        self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "", path: object = ""
+    ) -> None:
+        """`path`: where it failed, if that is not `subject`."""
         name = _errno.errorcode.get(errno, str(errno)) if errno else ""
         tail = ": ".join(part for part in (name, detail) if part)
-        if errno in _UNWRITABLE and (disc := unwritable(subject, errno)):
+        if errno in _UNWRITABLE and (disc := unwritable(path or subject, errno)):
             hint = f"{disc}\n{hint}" if hint else disc
         hint = hint or _RAISE.get(errno, "")
         super().__init__(f"{operation} {subject}" + (f": {tail}" if tail else ""), hint=hint)
@@ -67,7 +70,8 @@ class OperationFailed(EngineError):
     @classmethod
     def of(cls, operation: str, subject: object, error: OSError, *, hint: str = "") -> OperationFailed:
         """Wrap an OSError; use as `raise OperationFailed.of(…) from error`."""
-        return cls(operation, subject, error.errno or 0, detail=error.strerror or str(error), hint=hint)
+        path = "" if isinstance(subject, str) and subject.startswith("/") else error.filename
+        return cls(operation, subject, error.errno or 0, detail=error.strerror or str(error), hint=hint, path=path)
 
 
 _UNWRITABLE = (_errno.ENOSPC, _errno.EDQUOT, _errno.EROFS)
@@ -78,11 +82,16 @@ PLACES: list[str] = []
 
 
 def unwritable(subject: object, errno: int) -> str:
-    """A sentence that names the full or read-only file system; "" if there is none."""
-    for path in (*([subject] if isinstance(subject, str) and subject.startswith("/") else ()), *PLACES):
-        place = path
-        while not os.path.exists(place):
-            place = os.path.dirname(place)
+    """A sentence that names the full or read-only file system; "" if there is none, or the kernel's settings are
+    read-only."""
+    named = [subject] if isinstance(subject, str) and subject.startswith("/") else []
+    if any(path.startswith(("/proc/", "/sys/")) for path in named):
+        return ""
+    places = [_existing(path) for path in (*named, *PLACES)]
+    if errno == _errno.EROFS and not named:
+        # After an error of the disk, only the file system itself knows that it is read-only.
+        places = [place for place in places if os.statvfs(place).f_flag & os.ST_RDONLY] or places
+    for place in places:
         try:
             found, device = os.statvfs(place), os.stat(place).st_dev
             while place != "/" and os.stat(os.path.dirname(place)).st_dev == device:
@@ -98,6 +107,13 @@ def unwritable(subject: object, errno: int) -> str:
         if found.f_bavail * found.f_frsize < 1 << 20:
             return f"The file system at {place} is full."
     return ""
+
+
+def _existing(path: str) -> str:
+    """The path, or the deepest directory above it that exists."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def system_message(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from engine import errors
 from engine.errors import OperationFailed, system_message
 
 
@@ -45,3 +46,21 @@ def test_file_system_without_inodes_is_named(tmp_path):
         assert system_message(raised.value) == expected
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.root
+def test_read_only_file_system_is_named(tmp_path, monkeypatch):
+    """That of the failing file, or else the root that is read-only; never the kernel's own settings."""
+    for name in ("state", "run"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(errors, "PLACES", [str(tmp_path / "state"), str(tmp_path / "run")])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path / "run"], check=True)
+    try:
+        with pytest.raises(OSError) as raised:
+            os.mkdir(tmp_path / "run/x")
+        sentence = f"The file system at {tmp_path}/run is read-only."
+        assert sentence in str(OperationFailed.of("start", "the supervisor", raised.value))
+        assert sentence in str(OperationFailed("start", "the supervisor", errno.EROFS))
+    finally:
+        subprocess.run(["umount", tmp_path / "run"], check=True)
+    assert "read-only" not in str(OperationFailed("set", "/proc/sys/net/ipv4/ip_forward", errno.EROFS))
