@@ -14,7 +14,7 @@ from engine.container import bundle, cdi, userns
 from engine.container import state as files
 from engine.errors import InvalidSpec
 from engine.filetree.remove import remove as remove_tree
-from engine.session import group_store
+from engine.session import group_store, signals
 from engine.session.group import Group
 from engine.spec.container import ContainerSpec, Mount
 from engine.spec.network import VolumeSpec
@@ -33,6 +33,8 @@ async def _create(group: Group, spec: ContainerSpec, inherited: Sequence[str]) -
     bundle.check(cdi.applied(spec))
     image = group.image(spec.image)
     bundle.args(spec, image)
+    if spec.stop_signal:
+        _check_stop_signal(spec.stop_signal)
     for mode in bundle.joins(spec):
         if mode != spec.network_mode:  # as with a network's name, which another network may have by the start
             group.other(mode.removeprefix("container:"))  # it exists, or NotFound is raised
@@ -61,6 +63,14 @@ async def _create(group: Group, spec: ContainerSpec, inherited: Sequence[str]) -
     record = ContainerRecord(id=container_id, group=group.name, spec=spec, state=state)
     group.records[container_id] = record
     return record
+
+
+def _check_stop_signal(text: str) -> None:
+    """An image's is not checked: see stop.py."""
+    try:
+        signals.number(text)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"stop_signal: {error}") from error
 
 
 def _mounts(

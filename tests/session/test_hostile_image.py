@@ -42,6 +42,16 @@ def image(box, busybox_rootfs):
     store.close()
 
 
+@pytest.mark.parametrize("stop_signal", ["SIGFOO", "0", "65", "RTMIN+99", "9999999999999"])
+def test_image_with_an_invalid_stop_signal(box, image, stop_signal):
+    """SIGTERM, as with Docker: its containers can be stopped and removed."""
+    script = "trap 'exit 7' TERM; touch /ready; while :; do sleep 0.05; done"
+    config = {"stop_signal": stop_signal, "environment": ("PATH=/bin",)}
+    record = box.start("sh", "-c", script, image=image(config), stop_signal="")
+    box.inside(record, "while ! [ -e /ready ]; do sleep 0.01; done")
+    assert box.do(box.session.stop(record.id, timeout=30)).exit_code == 7
+
+
 REFUSED = [
     (("/",), "the image declares a volume at '/': cannot mount over /, the container's root"),
     (("../..",), "the image declares a volume at '../..': cannot mount over /"),

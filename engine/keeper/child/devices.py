@@ -6,6 +6,7 @@ import functools
 import os
 import stat
 
+from engine.errors import OperationFailed
 from engine.keeper.child import targets
 from engine.keeper.child.direct import Direct
 from engine.keeper.child.namespaces import Ids
@@ -49,14 +50,19 @@ def populate(kernel: Kernel, folder: int, root: int, wanted: list[Device], ids: 
             above, _, name = (device["path"].removeprefix("/dev") if inside else device["path"]).rpartition("/")
             if inside and not above and name in PRESENT:
                 continue
-            parent = targets.directory(kernel, folder if inside else root, above or "/")
-            try:
-                _make(kernel, parent, name, device, ids)
-            finally:
-                kernel.close(parent)
+            with kernel.refused(functools.partial(_not_made, device["path"])):
+                parent = targets.directory(kernel, folder if inside else root, above or "/")
+                try:
+                    _make(kernel, parent, name, device, ids)
+                finally:
+                    kernel.close(parent)
     finally:
         kernel.umask(previous)
         kernel.close(folder)
+
+
+def _not_made(path: str, number: int) -> OperationFailed:
+    return OperationFailed("create device", path, number, detail=os.strerror(number))
 
 
 PRESENT = {name for name, *_ in (*NODES, *LINKS)}

@@ -114,7 +114,8 @@ def limit(process: Process, pid: int) -> None:
             raise OperationFailed(
                 "set ulimit",
                 f"{name.removeprefix('RLIMIT_').lower()}={soft}:{hard}",
-                detail=str(error),
+                getattr(error, "errno", 0),
+                detail=getattr(error, "strerror", "") or str(error),
                 hint=f"Only the host's root may go above {highest}, the hard limit here.",
             ) from error
     if score := process.get("oom_score_adj", 0):
