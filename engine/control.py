@@ -1,7 +1,7 @@
 """Control sockets: a path in the run root on which one of our processes listens, and a lock beside it, which allows
 only one. A keeper, a supervisor, and the process that holds a user's namespace have one each.
 
-    <name>.sock     mode 0600; the user of a connecting process is checked, too
+    <name>.sock     mode 0600; each side also checks the user of the other
     <name>.lock     locked by the listening process for its lifetime; its text is the version of the protocol
 
 The listening process may have been started before an upgrade of this program, and the connecting one after it, so the versions
@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 
-from engine.errors import OtherVersion
+from engine.errors import OperationFailed, OtherVersion
 from engine.paths import make_private
 
 PAUSE = 0.005
@@ -27,8 +27,8 @@ _TRIES = 8
 
 
 def connect(path: str, version: str = "") -> socket.socket:
-    """Connect to the process that listens on `path`. Raises OSError if there is none, OtherVersion if its version is
-    not `version` ("": any)."""
+    """Connect to the process that listens on `path`. Raises OSError if there is none, OperationFailed if it is another
+    user's, OtherVersion if its version is not `version` ("": any)."""
     name, folder = _address(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -38,6 +38,11 @@ def connect(path: str, version: str = "") -> socket.socket:
         raise
     finally:
         os.close(folder)
+    if not peer_is_us(sock):
+        sock.close()
+        raise OperationFailed(
+            "connect to", path, detail="the process that listens there is another user's", hint="Let that user end it."
+        )
     if version and (theirs := _version_of(path)) != version:
         pid, _ = peer(sock)
         sock.close()

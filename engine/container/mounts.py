@@ -51,7 +51,7 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
     safe = ["nosuid", "nodev", "noexec"]
     system = safe if spec.privileged else [*safe, "ro"]
     found: list[Entry] = [
-        {"type": "proc", "target": "/proc", "flags": safe},
+        _proc(spaces, safe),
         {"type": "tmpfs", "target": "/dev", "flags": ["nosuid", "strictatime"], "data": "mode=755,size=65536k"},
         {
             "type": "devpts",
@@ -68,6 +68,13 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         ours: Entry = {"type": "file", "target": f"/etc/{name}", "content": text, "mode": 0o644}
         found.append({**ours, "read_only": spec.read_only})
     return found
+
+
+def _proc(spaces: Mapping[str, str], safe: list[str]) -> Entry:
+    if spaces["pid"] != "host" or idmap.initial():
+        return {"type": "proc", "target": "/proc", "flags": safe}
+    # An ordinary user may not mount procfs for a pid namespace of root's.
+    return {"type": "bind", "source": "/proc", "target": "/proc", "flags": safe, "recursive": True, "idmap": "no"}
 
 
 def _sys(spaces: Mapping[str, str], system: list[str]) -> Entry:

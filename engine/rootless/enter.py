@@ -23,6 +23,7 @@ def enter(roots: Roots, *, make: bool) -> None:
     """
     os.environ.update(roots.environment())  # the defaults of uid 0 are not for us
     path = f"{roots.run}/{ROOTLESS_SOCKET}"
+    _check_owner(roots.run)
     for attempt in range(_ATTEMPTS):
         try:
             answer, spaces = client.join(path)
@@ -125,13 +126,21 @@ def _start(argv: list[str], log: str) -> str:
 
 
 def _private(folder: str) -> None:
-    """Create the run root; below a directory that others can write to (/tmp), it must belong to us."""
+    """Create the run root. Raises OperationFailed."""
     parent = os.path.dirname(folder)
     for path in (parent, folder):
         try:
             make_private(path)
         except OSError as error:
             raise OperationFailed.of("create the run root", path, error, hint="Set XDG_RUNTIME_DIR.") from error
-    if os.lstat(folder).st_uid != os.getuid() or os.lstat(parent).st_uid not in (0, os.getuid()):
-        raise OperationFailed("use", folder, detail="it belongs to another user", hint="Set XDG_RUNTIME_DIR.")
+    _check_owner(folder)
     os.chmod(folder, 0o700)
+
+
+def _check_owner(folder: str) -> None:
+    """Without XDG_RUNTIME_DIR, the run root is below /tmp, where others may have created it first, with a link to our
+    own socket in it. Raises OperationFailed."""
+    for path, owners in ((os.path.dirname(folder), (0, os.getuid())), (folder, (os.getuid(),))):
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(path).st_uid not in owners:
+                raise OperationFailed("use", path, detail="it belongs to another user", hint="Set XDG_RUNTIME_DIR.")

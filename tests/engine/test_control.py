@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from engine import control
-from engine.errors import OtherVersion
+from engine.errors import OperationFailed, OtherVersion
 
 LISTEN = "from engine import control; lock = control.claim({0!r}); print(lock is not None)"
 
@@ -103,3 +103,18 @@ def test_the_listener_is_killed(path):
         control.end(path)
         assert process.wait(0) == -9
     control.end(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_socket_of_another_user_is_not_used(path):
+    """The credentials are those of the process that called listen(2)."""
+    control.claim(path)
+    with control.listen(path) as listener:
+        pid = os.fork()
+        if pid == 0:
+            os.setresuid(12345, 12345, 12345)
+            listener.listen(1)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        with pytest.raises(OperationFailed, match="the process that listens there is another user's"):
+            control.connect(path)

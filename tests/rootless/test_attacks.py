@@ -4,8 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.rootless.as_user import UID
+from tests.rootless.conftest import HERE
 from tests.security import entering, every_way
+from tests.security.host import PYTHON
 
 STRANGER = """
 import json, os, signal, socket, sys
@@ -64,3 +68,43 @@ def test_other_users_have_no_access(user):
     attack = [sys.executable, "-c", f"UID = {UID}\n{STRANGER}", json.dumps([places, pids])]
     done = subprocess.run(attack, capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stdout) == []
+
+
+TRACE = """
+import ctypes, json, sys
+libc = ctypes.CDLL(None)
+reached = []
+for pid in json.loads(sys.argv[1]):
+    for name in ("environ", "mem", "root/etc/passwd", "cwd/.", "fd/0", "exe"):
+        try:
+            open(f"/proc/{pid}/{name}", "rb").close()
+            reached.append(f"{name} of {pid}")
+        except OSError:
+            pass
+    if libc.ptrace(0x4206, pid, 0, 0) == 0:
+        reached.append(f"trace {pid}")
+print(json.dumps(reached))
+"""
+
+
+@pytest.mark.parametrize("capabilities", [[], ["SYS_PTRACE"]], ids=["default", "ptrace"])
+def test_the_users_own_processes_are_not_traced(user, capabilities):
+    """From a container that sees them, and without SYS_PTRACE, those of composer neither. The user's own programs may trace
+    the container."""
+    outside = subprocess.Popen([sys.executable, HERE / "as_user.py", user.home, "sleep", "60"])
+    try:
+        service = {"image": "busybox", "pid": "host", "cap_add": capabilities, "command": "sleep 600", "init": False}
+        mounts = {"volumes": [f"{mount.source}:{mount.target}:ro" for mount in PYTHON], "stop_grace_period": "0s"}
+        user.write(compose=json.dumps({"services": {"a": {**service, **mounts}}}))
+        user("up", "-d")
+        found = user.processes()
+        (inside,) = (pid for pid, words in found.items() if words == "sleep 600 ")
+        ours = [pid for pid, words in found.items() if "keeper/main.py" in words or "supervise" in words]
+        assert len(ours) > 1
+        attack = ["/usr/bin/python3", "-I", "-S", "-c", TRACE]
+        pids = [outside.pid] if capabilities else [outside.pid, *ours]
+        assert json.loads(user("exec", "-T", "a", *attack, json.dumps(pids)).out) == []
+        assert f"trace {inside}" in json.loads(user.run(sys.executable, *attack[1:], json.dumps([inside])).out)
+    finally:
+        outside.kill()
+        outside.wait()

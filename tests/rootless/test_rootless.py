@@ -375,5 +375,30 @@ def test_a_run_root_of_another_user(user):
     folder.mkdir()
     folder.chmod(0o777)
     user.write(compose=WEB)
-    refused = user("up", "-d", code=1, environ={"COMPOSER_RUN_ROOT": str(folder)})
+    environ = {"COMPOSER_RUN_ROOT": str(folder)}
+    refused = user("up", "-d", code=1, environ=environ)
     assert "it belongs to another user" in refused.err
+    # The namespace exists, and its owner could create a link to its socket that leads past a check of the socket.
+    user("ps")
+    (folder / "rootless.sock").symlink_to(user.run_root / "rootless.sock")
+    for words in (("up", "-d"), ("ps",), ("down",)):
+        assert "it belongs to another user" in user(*words, code=1, environ=environ).err
+
+
+def test_namespaces_of_the_host(user):
+    service = {"image": "busybox", "command": "sleep 600", "init": False, "stop_grace_period": "0s"}
+    kinds = {"p": {"pid": "host"}, "i": {"ipc": "host"}, "u": {"uts": "host"}, "c": {"cgroup": "host"}}
+    user.write(compose=json.dumps({"services": {name: {**service, **kind} for name, kind in kinds.items()}}))
+    user("up", "-d")
+    for name, kind in (("p", "pid"), ("i", "ipc"), ("u", "uts"), ("c", "cgroup")):
+        assert user("exec", "-T", name, "readlink", f"/proc/self/ns/{kind}").out.strip() == os.readlink(
+            f"/proc/self/ns/{kind}"
+        )
+    # The machine's /proc may hide the processes of other users.
+    assert {str(pid) for pid, words in user.processes().items() if words == "sleep 600 "} <= set(
+        user("exec", "-T", "p", "ls", "/proc").out.split()
+    )
+    for path in ("/proc/kcore", "/proc/keys"):
+        assert user("exec", "-T", "p", "head", "-c", "1", path, code=None).out == ""
+    mounted = user("exec", "-T", "p", "grep", " /proc/sys ", "/proc/self/mountinfo").out
+    assert mounted.split()[5].startswith("ro,")

@@ -31,7 +31,7 @@ from engine.keeper.child import (
 from engine.keeper.child.direct import Direct
 from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
-from engine.kernel import calls, flags, own_words, userns
+from engine.kernel import calls, flags, idmap, own_words, userns
 
 _SYS_PTRACE = 19
 _PATIENCE = 10.0
@@ -202,6 +202,8 @@ def _join(kernel: Direct, progress: Progress, pidfd: int) -> None:
     """Join all namespaces of the container with the first process `pidfd` (which is closed), as root of its user
     namespace."""
     kinds = ["mount", "net", "ipc", "uts", "cgroup", "pid"]
+    if not idmap.initial():  # an ordinary user's keeper is in the host's already, and may not join them
+        kinds = [kind for kind in kinds if progress.bundle["namespaces"].get(kind) != "host"]
     ids = namespaces.maps(progress.bundle)
     if ids.uids:
         standard_streams.give(kernel, progress.pipes, *ids.owner(0, 0))
