@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
@@ -133,9 +134,13 @@ class _Answers:
         self._waiting.put(write)
 
     def close(self) -> None:
-        """Wait for the answers. The program has exited, so no write blocks."""
+        """Wait for the answers. The program has exited, but a child of it may hold the pipe open without reading: what is
+        still to be written is read here, so that no write blocks."""
         if self._thread is not None:
             self._waiting.put(None)
+            with contextlib.suppress(OSError, ValueError):
+                unread = os.open(f"/proc/self/fd/{self._to.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+                Thread(target=_discard, args=(unread,), daemon=True).start()
             self._thread.join()
         with contextlib.suppress(OSError, ValueError):
             self._to.close()
@@ -144,6 +149,13 @@ class _Answers:
         while (write := self._waiting.get()) is not None:
             with contextlib.suppress(OSError, ValueError):  # it exited after its request
                 write(self._to)
+
+
+def _discard(fd: int) -> None:
+    """Read to the end, which comes when the other end is closed."""
+    with open(fd, "rb", buffering=0) as pipe:
+        while pipe.read(65536):
+            pass
 
 
 def _write(to: IO[bytes], data: bytes) -> None:

@@ -3,6 +3,8 @@
 import http.server
 import io
 import json
+import os
+import signal
 import sys
 import tarfile
 import threading
@@ -23,6 +25,8 @@ case " $* " in
             gateway=$(sed 's/.*"gateway": "\([^"]*\)".*/\1/' answer); port=$(cat port)
             echo "{\"type\": \"publish-endpoint\", \"message\": \"81=$gateway:$port\"}"
             echo "{\"type\": \"publish-endpoint\", \"message\": \"80=localhost:$port\"}";;
+  *" pull --kind=deaf "*) echo '{"type": "get-image", "message": "busybox"}'; exec 3<&0
+            sleep 60 <&3 >/dev/null 2>&1 & echo $! > child;;
   *" pull "*) echo '{"type": "get-image", "message": "busybox"}'; ./take > image; echo "$COMPOSE_PROVIDER_MESSAGES" > messages;;
   *" --kind=asking "*) echo '{"type": "get-service-config"}'; read answer; echo "$answer" > answer;;
   *" up "*) echo "{\"type\": \"setenv\", \"message\": \"ADDRESS=cloud://$(cat address)\"}"
@@ -217,3 +221,12 @@ def test_provider_requests_its_image(composer, cloud):
     assert "manifest.json" in tarfile.open(fileobj=io.BytesIO(body)).getnames()
     assert "get-image" in (cloud / "messages").read_text()
     composer("down")
+
+
+def test_a_child_of_a_provider_that_reads_nothing_blocks_no_command(composer, cloud):
+    """It holds the pipe of the answers open while an image waits in it."""
+    about = json.loads((cloud / "metadata.json").read_text())
+    (cloud / "metadata.json").write_text(json.dumps({**about, "pull": {"parameters": [{"name": "kind"}]}}))
+    composer.write(compose="services: {store: {image: busybox, provider: {type: cloud, options: {kind: deaf}}}}")
+    composer("pull")
+    os.kill(int((cloud / "child").read_text()), signal.SIGKILL)  # it still ran
