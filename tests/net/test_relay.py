@@ -280,6 +280,19 @@ def test_datagrams_of_each_client_have_a_socket_of_their_own(relay):
         assert len(senders) == 40, round_
 
 
+def test_a_new_client_takes_the_place_of_the_one_that_is_silent_for_longest(relay):
+    served = Served(relay, kind="udp")
+    for number in range(1100):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.connect(served.address)
+            client.send(b"%d" % number)
+            data, peer = served.target.recvfrom(100)
+            served.target.sendto(data, peer)
+            assert client.recv(100) == b"%d" % number
+    assert len(os.listdir(f"/proc/{relay.pid}/fd")) < 1100
+
+
 def test_a_datagram_is_answered_from_the_address_that_it_came_to(relay):
     """A connected socket accepts no others."""
     served = Served(relay, at="0.0.0.0", kind="udp")

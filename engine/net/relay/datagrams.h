@@ -79,9 +79,19 @@ static int peer_of(int fd, struct address *client, const struct control *from, s
         group = entries[entry].group;
         to = &entries[entry].is.to;
     }
-    if (*count_of(fd, entry) >= MOST_PEERS)
-        return 0;
+    if (*count_of(fd, entry) >= MOST_PEERS) {
+        /* The one that has been silent for longest makes room. */
+        for (found = oldest; found && (sides[found].peer != fd || sides[found].entry != entry); found = sides[found].newer)
+            ;
+        if (!found)
+            return 0;
+        forget(found);
+    }
     made = call3(SYS_socket, to->target[0].family, DATAGRAM | NONBLOCK | CLOEXEC, 0);
+    if (made == -EMFILE && oldest) {
+        forget(oldest);
+        made = call3(SYS_socket, to->target[0].family, DATAGRAM | NONBLOCK | CLOEXEC, 0);
+    }
     if (made < 0 || !(side = place(made, PEER, group)))
         return 0;
     if (to->keep && distant(client, &to->target[0], to->bits[0]))

@@ -17,7 +17,7 @@
 #include "source.h"
 
 enum { FDS = 65536, MOST_LISTENERS = 253, EVENTS = 64, BUFFER = 65536, PIPE = 1 << 18 };
-enum { ACCEPTS = 16, ROUNDS = 16, DATAGRAMS = 32, MOST_PEERS = 512, IDLE = 60, BUCKETS = 4096, RESERVED = 64 };
+enum { ACCEPTS = 16, ROUNDS = 16, DATAGRAMS = 32, MOST_PEERS = 1024, IDLE = 60, BUCKETS = 4096, RESERVED = 64 };
 enum { FREE, LISTENER, NEAR, CONNECTING, FAR, RECEIVER, PEER }; /* kinds of descriptors */
 enum { ADD = 1, REMOVE = 2, PUBLISH = 3 };                       /* kinds of messages */
 
