@@ -14,6 +14,9 @@ from engine.keeper.protocol import VERSION, Channel, Message
 from engine.paths import Roots
 from engine.readable import Readable
 
+_AT_ONCE = 64
+"""How many reads are made before others have their turn."""
+
 
 class KeeperClient:
     """One connection. Requests may overlap; `exits` yields the exits of containers. Raises KeeperLost when the keeper
@@ -90,29 +93,35 @@ class KeeperClient:
             self.close()
 
     def _read(self) -> None:
-        try:
-            open_still = self._channel.feed()
-        except BlockingIOError:
-            return
-        except OSError:
-            open_still = False
-        while (found := self._take()) is not None:
-            message, descriptors = found
-            if "re" in message:
-                reply = self._waiting.pop(message["re"], None)
-                if reply is not None and not reply.done():
-                    reply.set_result((message, descriptors))
-                    descriptors = []
-            elif message.get("event") == "exec":
-                ended = self._execs.pop(message["n"], None)
-                if ended is not None and not ended.done():
-                    ended.set_result(message["exit_code"])
-            elif message.get("event") == "exit":
-                self._exits.put_nowait(message)
-            for fd in descriptors:  # the request was cancelled
-                os.close(fd)
-        if not open_still:
-            self.close()
+        """Handle what has arrived. Descriptors end a read, so each answer with some takes one; containers whose answers
+        are handled together are connected together (`Wiring.connect`)."""
+        for _ in range(_AT_ONCE):
+            try:
+                open_still = self._channel.feed()
+            except BlockingIOError:
+                return
+            except OSError:
+                open_still = False
+            while (found := self._take()) is not None:
+                self._handle(*found)
+            if self.lost or not open_still:
+                self.close()
+                return
+
+    def _handle(self, message: Message, descriptors: list[int]) -> None:
+        if "re" in message:
+            reply = self._waiting.pop(message["re"], None)
+            if reply is not None and not reply.done():
+                reply.set_result((message, descriptors))
+                descriptors = []
+        elif message.get("event") == "exec":
+            ended = self._execs.pop(message["n"], None)
+            if ended is not None and not ended.done():
+                ended.set_result(message["exit_code"])
+        elif message.get("event") == "exit":
+            self._exits.put_nowait(message)
+        for fd in descriptors:  # the request was cancelled
+            os.close(fd)
 
     def _take(self) -> tuple[Message, list[int]] | None:
         try:
