@@ -13,7 +13,7 @@ from composer.cli.project import image_outputs
 from composer.view.images import spelled_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from composer.cli.project.context import Context
     from engine.spec.image import ImageRecord
@@ -22,8 +22,21 @@ PROVENANCE, WARNINGS = "BUILDX_METADATA_PROVENANCE", "BUILDX_METADATA_WARNINGS"
 _NONE = ("disabled", "0", "f", "false")
 
 
+def check(environ: Mapping[str, str]) -> None:
+    """Raises UsageError for a wrong setting, before a build begins."""
+    _mode(environ)
+
+
+def _mode(environ: Mapping[str, str]) -> str:
+    """How much provenance to write: min, max, or "" for none."""
+    mode = environ.get(PROVENANCE, "min").lower()
+    if mode not in ("min", "max", *_NONE):
+        raise UsageError(f"{PROVENANCE}={mode}: expected min, max or disabled")
+    return "" if mode in _NONE else mode
+
+
 def write(context: Context, path: str, ref: str, record: ImageRecord, tags: Sequence[str]) -> None:
-    """Write the description of the build `ref` and its image; `tags` as the user gave them. CommandError, UsageError."""
+    """Write the description of the build `ref` and its image; `tags` as the user gave them. Raises CommandError."""
     found: dict[str, object] = {
         "buildx.build.ref": f"default/default/{ref}",
         "containerimage.config.digest": record.id,
@@ -49,11 +62,9 @@ def _attested(context: Context, record: ImageRecord) -> dict[str, object]:
 
 def _provenance(context: Context, ref: str) -> dict[str, object]:
     """The provenance of each platform: complete, or without the steps and times."""
-    mode = context.environ.get(PROVENANCE, "min").lower()
-    if mode in _NONE:
+    mode = _mode(context.environ)
+    if not mode:
         return {}
-    if mode not in ("min", "max"):
-        raise UsageError(f"{PROVENANCE}={mode}: expected min, max or disabled")
     record = next((one for one in context.engine.build_records() if one.ref == ref), None)
     predicates = record.provenance if record else {}
     found: dict[str, object] = {}

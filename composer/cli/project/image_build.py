@@ -46,6 +46,8 @@ def build(context: Context, args: Args) -> int:
     stored = any(output.is_stored for output in outputs)
     tags = tuple(dict.fromkeys((*args.tag, *(name for output in outputs if output.is_stored for name in output.names))))
     image_outputs.check(outputs, args.tag)
+    if args.metadata_file:
+        metadata.check(context.environ)
     _progress(context, args)
     with contextlib.ExitStack() as stack:
         spec = _spec(args, context.environ, stack)

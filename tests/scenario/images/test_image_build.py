@@ -185,6 +185,9 @@ def test_the_provenance_of_each_platform(composer):
     found = json.loads((composer.folder / "m").read_text())
     keys = [f"buildx.build.provenance/linux/{name}" for name in ("amd64", "arm64")]
     assert all("buildConfig" in found[key] for key in keys)
+    composer.environ["BUILDX_METADATA_PROVENANCE"] = "some"
+    refused = composer("image", "build", *flags, ".", code=1).err
+    assert refused == "BUILDX_METADATA_PROVENANCE=some: expected min, max or disabled\n"  # and nothing was built
     composer.environ["BUILDX_METADATA_PROVENANCE"] = "disabled"
     composer("image", "build", *flags, ".")
     assert not any("provenance" in key for key in json.loads((composer.folder / "m").read_text()))
