@@ -309,3 +309,7 @@ def test_mtab_is_a_link_to_the_mounts_unless_the_image_has_its_own(box):
 def test_root_domain_is_not_a_search_domain(search, line):
     spec = ContainerSpec(name="a", image="i", dns=("9.9.9.9",), dns_search=search)
     assert etc.resolv_conf(spec, "search host.test\n", embedded=False) == f"nameserver 9.9.9.9\n{line}"
+
+
+def test_a_container_has_dockerenv(box):
+    assert box.shell("stat -c '%s %a %F' /.dockerenv") == "0 755 regular empty file"

@@ -17,16 +17,18 @@ FOLDERS = ("dev", "proc", "sys")
 FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 LINKS = (("etc/mtab", "/proc/mounts"),)
 """The same links as in Docker; a file of that name in the image covers the link."""
+MARK = ".dockerenv"
+"""An empty file as in Docker, by which programs recognise that they run in a container."""
 
 
 def ensure(layers: str) -> str:
     """Create the layer below the directory `layers` unless it exists; returns its relative path. Raises OperationFailed."""
     path = f"{layers}/{NAME}"
-    if not os.path.lexists(f"{path}/diff/{LINKS[-1][0]}"):
+    if not os.path.lexists(f"{path}/diff/{MARK}"):
         try:
             if not os.path.isdir(path):
                 _create(path, f"{layers}/.draft-{os.urandom(8).hex()}")
-            _link(f"{path}/diff")  # a layer that an earlier version created lacks it
+            _complete(f"{path}/diff")  # a layer that an earlier version created lacks some
         except OSError as error:
             raise OperationFailed.of("create the layer", path, error) from error
     return f"{NAME}/diff"
@@ -41,7 +43,7 @@ def _create(path: str, draft: str) -> None:
         for file in FILES:
             with open(f"{draft}/diff/{file}", "xb") as made:
                 os.fchmod(made.fileno(), 0o644)
-        _link(f"{draft}/diff")
+        _complete(f"{draft}/diff")
         os.rename(draft, path)
     except OSError:
         remove_tree(draft)
@@ -49,7 +51,9 @@ def _create(path: str, draft: str) -> None:
             raise
 
 
-def _link(folder: str) -> None:
+def _complete(folder: str) -> None:
     for name, target in LINKS:
         with contextlib.suppress(FileExistsError):
             os.symlink(target, f"{folder}/{name}")
+    with contextlib.suppress(FileExistsError), open(f"{folder}/{MARK}", "xb") as made:
+        os.fchmod(made.fileno(), 0o755)
