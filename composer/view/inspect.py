@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from composer.view import lookup as finding
 from composer.view.api_format import timestamp
 from composer.view.host_config import host_config
+from composer.view.networks import BUILT_IN
 from composer.view.start_errors import words
 from engine.spec.state import Status
 from engine.vocabulary import WITHOUT_NETWORKS
@@ -291,7 +292,7 @@ def _endpoint(record: ContainerRecord, endpoint: Endpoint | None, network: Netwo
         "IPv6Gateway": endpoint.ipv6_gateway if endpoint else "",
         "GlobalIPv6Address": endpoint.ipv6_address if endpoint else "",
         "GlobalIPv6PrefixLen": endpoint.ipv6_prefix if endpoint else 0,
-        "DNSNames": list(dict.fromkeys(names)) if endpoint else None,
+        "DNSNames": list(dict.fromkeys(names)) if endpoint and endpoint.network not in BUILT_IN else None,
     }
 
 

@@ -15,6 +15,7 @@ from engine.container import own_files
 from engine.container import state as files
 from engine.errors import Conflict, EngineError, NotFound, WrongState
 from engine.net import bridge, endpoint, veth
+from engine.session import name_files
 from engine.session.group import Group
 from engine.spec.container import Attachment, ContainerSpec, Membership
 from engine.spec.network import NetworkRecord
@@ -174,7 +175,8 @@ async def move(group: Group, container_id: str, network: str) -> None:
 async def _take_effect(
     group: Group, record: ContainerRecord, found: list[Endpoint], removed: list[Endpoint]
 ) -> ContainerRecord:
-    """The default route, the published ports, names, the state, and the container's own /etc/hosts."""
+    """The default route, the published ports, names, the state, and the container's own /etc/hosts and
+    /etc/resolv.conf."""
     state = record.state
     wanted = () if state.ports else record.spec.ports
     leading = endpoint.ordered(found, record.spec.networks)
@@ -183,6 +185,8 @@ async def _take_effect(
     group.publish(record.id)
     kept = {end.network for end in state.endpoints if end not in removed}
     own_files.change_hosts(changed, [end for end in found if end.network not in kept], removed)
+    if found and record.spec.dns:  # it may have queried these servers directly
+        own_files.replace_resolv_conf(changed, name_files.resolvers(changed, ()), name_files.resolvers(changed, found))
     return changed
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from engine.container import etc
 from engine.errors import NotFound
-from engine.net import dnsforward
+from engine.net import bridge, dnsforward
 from engine.session.group import Group
 from engine.spec.state import ContainerRecord, Endpoint
 
@@ -55,8 +55,15 @@ def texts(group: Group, record: ContainerRecord, endpoints: Sequence[Endpoint]) 
     return {
         "hosts": etc.hosts(spec, name, endpoints, host=host),
         "hostname": f"{name}\n",
-        "resolv.conf": etc.resolv_conf(spec, _host_text(dnsforward.RESOLV_CONF), embedded=bool(endpoints)),
+        "resolv.conf": resolvers(record, endpoints),
     }
+
+
+def resolvers(record: ContainerRecord, endpoints: Sequence[Endpoint]) -> str:
+    """The text of resolv.conf(5) with these endpoints. As in Docker, a container with only the default network queries
+    the servers of its specification directly."""
+    direct = record.spec.dns and all(end.network == bridge.DEFAULT for end in endpoints)
+    return etc.resolv_conf(record.spec, _host_text(dnsforward.RESOLV_CONF), embedded=bool(endpoints) and not direct)
 
 
 def resolv_conf(group: Group, record: ContainerRecord) -> str | None:

@@ -52,6 +52,14 @@ def test_connect_and_disconnect(box, networks):
     assert "default via 10.77.1.1" in box.inside(record, "ip route")
 
 
+def test_a_container_of_the_default_network_queries_its_own_servers_until_it_has_another_network(box, networks):
+    record = box.start(networks=(Attachment(network="bridge"),), dns=("192.0.2.53",))
+    assert "nameserver 192.0.2.53" in box.inside(record, "cat /etc/resolv.conf")
+    box.do(box.session.connect(record.id, Attachment(network=networks[0])))
+    assert "nameserver 127.0.0.11\n" in box.inside(record, "cat /etc/resolv.conf")
+    assert "192.0.2.53" not in box.inside(record, "cat /etc/resolv.conf")
+
+
 def test_the_default_route_goes_to_the_network_that_comes_first(box, networks):
     a, b = networks
     record = box.start(networks=(Attachment(network=a),))
