@@ -6,6 +6,7 @@ of the Docker Engine API 1.55; docs/api.md lists which of them work, differ, or 
 
 from __future__ import annotations
 
+import posixpath
 import re
 from functools import cache
 from importlib import import_module
@@ -135,6 +136,15 @@ def _compiled() -> tuple[tuple[str, re.Pattern[str], str], ...]:
         return re.compile(text)
 
     return tuple((method, pattern(path), target) for method, path, target in ROUTES)
+
+
+def canonical(path: str) -> str:
+    """The path without empty and dot segments, to which Docker redirects: clients that join an address that ends with a
+    slash to a path rely on it."""
+    if not path.startswith("/"):
+        return path
+    clean = "/" + posixpath.normpath(path).lstrip("/")
+    return f"{clean}/" if path.endswith("/") and clean != "/" else clean
 
 
 def version_of(path: str) -> tuple[str, tuple[int, int]]:

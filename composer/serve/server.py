@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import anyio
 from anyio import to_thread
@@ -34,7 +35,7 @@ from composer.serve.http.errors import ClientGone, HTTPError
 from composer.serve.http.exchange import Exchange
 from composer.serve.http.request import Reply, Request
 from composer.serve.log import Log
-from composer.serve.routes import NEWEST, find, operation, version_of
+from composer.serve.routes import NEWEST, canonical, find, operation, version_of
 from composer.view.snapshot import Snapshots
 from engine import temporary_directory
 from engine.errors import EngineError
@@ -160,7 +161,11 @@ class Server:
         """Answer one request. Unexpected errors are logged with the request and answered with 500."""
         exchange.extra |= {"Api-Version": _API, "Docker-Experimental": "false", "Ostype": "linux"}
         try:
-            request.path, request.version = version_of(request.path)
+            if (path := canonical(request.path)) != request.path:
+                return Reply(
+                    status=301, headers={"Location": quote(path) + (f"?{request.text}" if request.text else "")}
+                )
+            request.path, request.version = version_of(path)
             target = find(request)
             self.access.check(request, target)
             return await operation(target)(self, request, exchange)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from composer.view import lookup as finding
 from composer.view.api_format import timestamp
 from composer.view.host_config import host_config
-from composer.view.networks import BUILT_IN
 from composer.view.start_errors import words
 from engine.spec.state import Status
-from engine.vocabulary import WITHOUT_NETWORKS
+from engine.vocabulary import PREDEFINED_NETWORKS, WITHOUT_NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -292,7 +291,7 @@ def _endpoint(record: ContainerRecord, endpoint: Endpoint | None, network: Netwo
         "IPv6Gateway": endpoint.ipv6_gateway if endpoint else "",
         "GlobalIPv6Address": endpoint.ipv6_address if endpoint else "",
         "GlobalIPv6PrefixLen": endpoint.ipv6_prefix if endpoint else 0,
-        "DNSNames": list(dict.fromkeys(names)) if endpoint and endpoint.network not in BUILT_IN else None,
+        "DNSNames": list(dict.fromkeys(names)) if endpoint and endpoint.network not in PREDEFINED_NETWORKS else None,
     }
 
 

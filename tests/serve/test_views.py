@@ -182,3 +182,21 @@ def test_lists_follow_changes_at_once(api):
     api("POST", "/images/busybox/tag?repo=again&tag=1")
     api("DELETE", f"/containers/{one}?force=1")
     assert one not in [row["Id"] for row in api.get("/containers/json?all=1")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        ("//_ping", "/_ping"),
+        ("/v1.51//containers//json?all=1", "/v1.51/containers/json?all=1"),
+        ("/v1.51/containers/../info", "/v1.51/info"),
+    ],
+)
+def test_a_path_with_empty_or_dot_segments_is_redirected(api, asked, place):
+    status, headers, body = api.raw("GET", asked)
+    assert (status, headers["Location"], body) == (301, place, b"")
+
+
+def test_events_that_end_before_they_begin_are_refused(api):
+    status, _, body = api.raw("GET", "/events?since=2&until=1")
+    assert status == 400 and b"`since` time (2) cannot be after `until` time (1)" in body

@@ -32,6 +32,8 @@ async def events(server: Server, request: Request, exchange: Exchange) -> None:
     disconnects."""
     filters = Filters.of_json(request.query("filters"), FILTERS, strict=False)
     since, until = _timestamp(request, "since"), _timestamp(request, "until")
+    if since is not None and until is not None and since > until:
+        raise BadRequest(f"`since` time ({since:.0f}) cannot be after `until` time ({until:.0f})")
     media = "application/jsonl" if "jsonl" in request.headers.get("accept", "") else "application/json"
     follower = server.journal.follow()
     try:

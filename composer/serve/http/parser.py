@@ -49,5 +49,7 @@ class RequestHead:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # we use the parser for the headers only
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             raise BadRequest(f"malformed request: {error}") from None

@@ -35,6 +35,8 @@ class Request:
         self.method, self.path, self.headers = method, path, headers
         self.version = (1, 55)
         self.arguments: dict[str, str] = {}
+        self.text = query
+        """The query as sent."""
         self._query = parse_qs(query, keep_blank_values=True, errors="surrogateescape") if query else {}
         self._read = read
 

@@ -181,3 +181,7 @@ def test_random_bytes_end_in_an_answer_or_a_closed_connection(data):
         client.shutdown(socket.SHUT_WR)
         answer = everything(client)
     assert not answer or answer.startswith(b"HTTP/1.1 ")
+
+
+def test_a_refused_header_is_named(ask):
+    assert b"host is given twice" in ask(b"GET /ignore HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
