@@ -4,6 +4,8 @@ import json
 
 from tests.security.host import PYTHON
 
+ENOUGH = 4
+"""So many processes of composer must have been seen before they executed their program."""
 WATCH = r"""
 import json, os, sys
 allowed = json.loads(sys.argv[1])
@@ -28,19 +30,20 @@ def ours(pid):
     words = text(f"/proc/{pid}/cmdline")
     return bool(words) and not words.strip("\0")
 
-last = me
 while not os.path.exists("/tmp/stop"):
-    for pid in range(max(last - 3, 2), last + 8):
+    last = max(int(name) for name in os.listdir("/proc") if name.isdigit())
+    for pid in range(max(last - 3, 2), last + 4):
         place = f"/proc/{pid}"
         words = text(place + "/cmdline")
         if pid == me or not words:
             continue
-        last = max(last, pid)
         if words.strip("\0"):  # it is a program, or a process of composer that says something
             if "keeper" in words or "composer" in words:
                 found.add("the command line " + words)
             continue
         seen.add(pid)
+        if len(seen) == ENOUGH:
+            open("/tmp/enough", "w").close()
         for name in ("exe", "root", "cwd"):
             target = link(f"{place}/{name}")
             if target and ours(pid) and name not in allowed:
@@ -68,7 +71,7 @@ def files(*, allowed=(), **options):
     """compose.yaml with one service, the watcher; `options` are additional keys of it. The images need `busybox`."""
     service = {
         "image": "busybox", "stop_grace_period": "0s",
-        "command": ["/usr/bin/python3", "-I", "-S", "-c", WATCH, json.dumps(allowed)],
+        "command": ["/usr/bin/python3", "-I", "-S", "-c", WATCH.replace("ENOUGH", str(ENOUGH)), json.dumps(allowed)],
         "volumes": [f"{mount.source}:{mount.target}:ro" for mount in PYTHON],
         "post_start": [{"command": ["/bin/true"]}] * 20 + [{"command": ["/bin/true"], "user": "1000"}] * 10,
         "healthcheck": {"test": ["CMD", "/bin/true"], "interval": "50ms", "start_period": "10s", "start_interval": "50ms"},
@@ -78,12 +81,15 @@ def files(*, allowed=(), **options):
 
 
 def found(composer):
-    """Let processes enter in every way, with `composer`, a function from a command's words to its result; returns how
-    many were seen before they executed their program, and what was wrong with them."""
+    """Let processes enter in every way, with `composer`, a function from a command's words to its result; returns what
+    was seen of them before they executed their program."""
     composer("up", "-d", "--wait")
     for _ in range(3):
         composer("exec", "-d", "a", "/bin/true")
         composer("exec", "-T", "a", "/bin/true")
         composer("exec", "-T", "-u", "1000", "a", "/bin/true")
+    # On a busy machine the watcher misses most of them. This is another process that enters.
+    while composer("exec", "-T", "a", "test", "-e", "/tmp/enough", code=None).code:
+        pass
     composer("exec", "-T", "a", "touch", "/tmp/stop")
-    return json.loads(composer("logs", "-f", "--no-log-prefix", "a").out.splitlines()[-1])
+    return json.loads(composer("logs", "-f", "--no-log-prefix", "a").out.splitlines()[-1])[1]
