@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from engine.image.images import RECENT
 from engine.image.layers import WHOLE
 from engine.image.usage import CacheRecord, decode_record
 from engine.kernel.boot import boot_id
@@ -53,11 +54,14 @@ class BuildCache:
         return record
 
     def touch(self, keys: Sequence[str]) -> None:
-        """Record that the records were used, in one transaction per build."""
-        if keys:
+        """Record that the records were used, in one transaction per build. None is made when their last use is recent
+        (engine.image.images.RECENT)."""
+        now = time.time()
+        marks = ",".join("?" * len(keys))
+        wanted = f"SELECT key FROM build_cache WHERE key IN ({marks}) AND used_at NOT BETWEEN ? AND ?"
+        if rows := self._store.db.execute(wanted, (*keys, now - RECENT, now)).fetchall():
             with self._store.transaction() as db:
-                now = time.time()
-                db.executemany("UPDATE build_cache SET used_at = ? WHERE key = ?", [(now, key) for key in keys])
+                db.executemany("UPDATE build_cache SET used_at = ? WHERE key = ?", [(now, *row) for row in rows])
 
     def trim(self, keep_bytes: int) -> int:
         """Remove the least recently used records until the layers that only the cache keeps are within `keep_bytes`. Returns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from engine.quantities import GO, nanoseconds
@@ -46,7 +45,9 @@ class Flags:
     def finish(self, keyword: str) -> None:
         """Raises ValueError for a flag that no parser used."""
         for name in self._values:
-            near = difflib.get_close_matches(name, self._known, 1)
+            from difflib import get_close_matches  # late: only for a mistake
+
+            near = get_close_matches(name, self._known, 1)
             hint = f"; did you mean --{near[0]}?" if near else ""
             raise ValueError(f"unknown flag: --{name} (instruction {keyword}){hint}")
 

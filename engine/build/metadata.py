@@ -3,7 +3,6 @@ history."""
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 import re
 import signal
@@ -108,6 +107,8 @@ def ports(text: str) -> list[str]:
     if protocol not in IP_PROTOCOLS:
         raise ValueError(f"invalid port: {text!r}: invalid proto: {protocol}")
     if address := "".join(ip):
+        import ipaddress  # late: few addresses are given, and it takes a millisecond
+
         try:
             ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
         except ValueError:

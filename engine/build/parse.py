@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import re
@@ -28,7 +27,9 @@ def parse_line(line: Line, source: Source) -> ins.AnyInstruction:
     """One instruction."""
     parser = _PARSERS.get(line.keyword)
     if parser is None:
-        near = difflib.get_close_matches(line.keyword, _PARSERS, 1)
+        from difflib import get_close_matches  # late: only for a mistake
+
+        near = get_close_matches(line.keyword, _PARSERS, 1)
         hint = f"Did you mean {near[0]}?" if near else ""
         raise source.error(line.start, f"unknown instruction: {line.word}", hint=hint, end=line.end)
     try:

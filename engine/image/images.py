@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from engine.image.config import ImageFile
     from engine.image.layers import Layer, LayerStore
 
+RECENT = 600.0
+"""Seconds after which another use of an image or of the build cache is recorded. A transaction is the largest part of a
+cached build on a disk."""
 _ID = re.compile(rf"{DIGEST}\Z")
 _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})\Z")
 
@@ -180,7 +183,8 @@ class ImageStore:
         Idempotent. `tags` and `digests` are references; a tag moves from the image that had it, unless the new image
         comes from a registry (it has `digests`) and suits this machine less (engine.image.variants). With `replaces`,
         an image that loses its last tag this way is marked for removal (`engine.image.gc.replaced`). `built`: it was
-        built here, not fetched or loaded. Raises NotFound.
+        built here, not fetched or loaded; an image that was built with these tags a moment ago is not recorded again
+        (RECENT). Raises NotFound.
         """
         from engine.image import config as image_config
 
@@ -190,6 +194,8 @@ class ImageStore:
         self.layers.sync()
         record = _record(image_id, image, layers)
         tag_names = [str(references.parse(tag)) for tag in tags]
+        if built and not digests and _is_recent(self.store.db, record, tag_names):
+            return self.need(image_id)
         with self.store.transaction() as db:
             before: set[str] = set()
             if replaces:
@@ -300,6 +306,18 @@ def _insert(db: sqlite3.Connection, record: ImageRecord, chain_ids: Sequence[str
     db.executemany(
         "INSERT OR IGNORE INTO image_layers (image_id, position, chain_id) VALUES (?, ?, ?)",
         [(record.id, position, chain_id) for position, chain_id in enumerate(chain_ids)],
+    )
+
+
+def _is_recent(db: sqlite3.Connection, record: ImageRecord, tags: Sequence[str]) -> bool:
+    """Whether the image is recorded like this, as built here, and got each of the tags within the last RECENT seconds."""
+    found = db.execute("SELECT record, built, replaced_at FROM images WHERE id = ?", (record.id,)).fetchone()
+    if found != (msgspec.json.encode(record).decode(), 1, 0):
+        return False
+    named = "SELECT 1 FROM tags WHERE reference = ? AND image_id = ? AND tagged_at BETWEEN ? AND ?"
+    now = time.time()
+    return all(
+        db.execute(named, (tag, record.id, now - RECENT, now)).fetchone() and not variants.of(db, tag) for tag in tags
     )
 
 

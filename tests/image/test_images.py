@@ -8,9 +8,10 @@ import time
 
 import pytest
 
+from engine.build.cache import BuildCache
 from engine.errors import BadReference, Conflict, Corrupt, NotFound
 from engine.image import gc, lease
-from engine.image.images import ImageStore
+from engine.image.images import RECENT, ImageStore
 from engine.image.importing import import_rootfs
 from engine.image.layer_add import add, seal
 from engine.spec.image import ImageConfig
@@ -235,3 +236,47 @@ def test_an_image_that_is_removed_while_it_is_tagged(images, monkeypatch):
     monkeypatch.setattr(images, "need", lambda name: record)
     with pytest.raises(NotFound):
         images.tag("app:1", "app:2")
+
+
+def test_an_image_that_was_built_just_now_is_not_recorded_again(images):
+    made = make(images, "app:1")
+    file, chain = images.blobs.read(made.id), images.chain(made.id)
+
+    def changes(*tags):
+        before = images.store.db.total_changes
+        record = images.record(file, chain, tags=tags, replaces=True, built=True)
+        assert record.id == made.id
+        return images.store.db.total_changes - before
+
+    assert changes("app:1")  # it was imported before
+    assert not changes("app:1")
+    assert changes("app:1", "app:2")
+    assert not changes("app:1", "app:2")
+    other = make(images, "app:2", b="2")
+    assert changes("app:1", "app:2")
+    assert images.need("app:2").id == made.id != other.id
+    images.set_variants("app:2", {"linux/arm64": other.id})
+    assert changes("app:2")
+    assert not images.variants("app:2")
+    with images.store.transaction() as db:
+        db.execute("UPDATE tags SET tagged_at = tagged_at - ?", (RECENT,))
+    assert changes("app:1")
+    with images.store.transaction() as db:
+        db.execute("UPDATE tags SET tagged_at = tagged_at + ?", (RECENT,))  # the clock was ahead
+    assert changes("app:1")
+    images.remove("app:1")
+    assert changes("app:1")
+    assert images.need("app:1").tagged_at > time.time() - RECENT
+
+
+def test_cached_steps_that_were_used_just_now_are_not_recorded_again(images):
+    cache = BuildCache(images.store)
+    cache.put("key", (), "RUN true")
+    before = images.store.db.total_changes
+    cache.touch(["key"])
+    cache.touch([])
+    assert images.store.db.total_changes == before
+    with images.store.transaction() as db:
+        db.execute("UPDATE build_cache SET used_at = used_at - ?", (RECENT,))
+    cache.touch(["key", "other"])
+    assert images.store.db.execute("SELECT used_at FROM build_cache").fetchone()[0] > time.time() - RECENT
