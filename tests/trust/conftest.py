@@ -1,11 +1,15 @@
 """A registry, the signer's store, and the verifier's store."""
 
+import secrets
+
 import pytest
 
+from engine import registry
 from engine.image.images import ImageStore
 from engine.paths import Roots
 from engine.store import Store
-from tests.registry.conftest import make, no_login, other_images, registries  # noqa: F401
+from tests.registry.conftest import make, no_login, other_images, registries, serve  # noqa: F401
+from tests.trust.signer import Key
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +39,23 @@ def policy(tmp_path, monkeypatch):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def image(host, images, make):  # noqa: F811
+    """An unsigned image in the registry: its name and digest."""
+    name = f"{host}/{secrets.token_hex(4)}/app:1"
+    make(images, name)
+    return name, registry.push(name, images=images)
+
+
+@pytest.fixture
+def key(tmp_path):
+    made = Key()
+    (tmp_path / "release.pub").write_bytes(made.pem)
+    return made
+
+
+@pytest.fixture
+def keyed(policy, key):
+    policy('[[rule]]\nimages = ["localhost:5005/**"]\nrequire = "signature"\nkeys = ["release.pub"]\n')

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import secrets
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -18,26 +17,6 @@ from tests.trust import signer
 from tests.trust.signer import Fulcio, Key
 
 SUBJECT, ISSUER = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1", "https://token.example"
-
-
-@pytest.fixture
-def image(host, images, make):
-    """An unsigned image in the registry: its name and digest."""
-    name = f"{host}/{secrets.token_hex(4)}/app:1"
-    make(images, name)
-    return name, registry.push(name, images=images)
-
-
-@pytest.fixture
-def key(tmp_path):
-    made = Key()
-    (tmp_path / "release.pub").write_bytes(made.pem)
-    return made
-
-
-@pytest.fixture
-def keyed(policy, key):
-    policy('[[rule]]\nimages = ["localhost:5005/**"]\nrequire = "signature"\nkeys = ["release.pub"]\n')
 
 
 def refused(name, images):
