@@ -120,7 +120,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 )
 """Method, path, and `module.function` below composer.serve.docker. The first match answers."""
 
-_VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
+_VERSION = re.compile(r"/v([0-9.]+)(?=/)")
 _ARGUMENT = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -152,8 +152,8 @@ def version_of(path: str) -> tuple[str, tuple[int, int]]:
     found = _VERSION.match(path)
     if not found:
         return path, NEWEST
-    requested = int(found[1]), int(found[2])
-    name = f"{requested[0]}.{requested[1]}"
+    name = found[1]
+    requested = tuple(int(part) if 0 < len(part) < 10 else 0 for part in name.split("."))
     if requested > NEWEST:
         raise BadRequest(f"client version {name} is too new. Maximum supported API version is {NEWEST[0]}.{NEWEST[1]}")
     if requested < OLDEST:
@@ -161,11 +161,13 @@ def version_of(path: str) -> tuple[str, tuple[int, int]]:
             f"client version {name} is too old. Minimum supported API version is {OLDEST[0]}.{OLDEST[1]}, "
             "please upgrade your client to a newer version"
         )
-    return path[found.end() :], requested
+    return path[found.end() :], (requested[0], requested[1])
 
 
 def find(request: Request) -> str:
     """The target of the requested operation; stores the path's arguments in the request. Raises HTTPError 404."""
+    if request.method == "OPTIONS":
+        return "system.options"  # for any path, as in Docker
     for method, pattern, target in _compiled():
         if method == request.method and (found := pattern.fullmatch(request.path)):
             request.arguments = found.groupdict()

@@ -165,6 +165,7 @@ class Server:
                 return Reply(
                     status=301, headers={"Location": quote(path) + (f"?{request.text}" if request.text else "")}
                 )
+            request.check_query()
             request.path, request.version = version_of(path)
             target = find(request)
             self.access.check(request, target)

@@ -200,3 +200,32 @@ def test_a_path_with_empty_or_dot_segments_is_redirected(api, asked, place):
 def test_events_that_end_before_they_begin_are_refused(api):
     status, _, body = api.raw("GET", "/events?since=2&until=1")
     assert status == 400 and b"`since` time (2) cannot be after `until` time (1)" in body
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1.44.1/_ping", 200),
+        ("/v1/_ping", 400),
+        ("/v./_ping", 400),
+        ("/v2/_ping", 400),
+        ("/v1.24%D9%A4/_ping", 404),
+        (f"/v1.{'9' * 5000}/_ping", 400),
+        ("/containers/json?all=1;limit=1", 400),
+        ("/containers/json?all=%zz", 400),
+        ("/containers/json?all=%", 400),
+    ],
+)
+def test_odd_versions_and_queries_are_answered_as_by_docker(api, path, status):
+    assert api.raw("GET", path)[0] == status
+
+
+def test_options_are_answered_for_any_path(api):
+    status, _, body = api.raw("OPTIONS", "/nosuch")
+    assert (status, body) == (200, b"")
+
+
+@pytest.mark.parametrize(("body", "status"), [(None, 404), ([], 404), ({"a": 1}, 400)])
+def test_start_ignores_an_empty_body_only(api, body, status):
+    """`{"a": 1}` has 8 bytes, one more than Docker ignores."""
+    assert api.raw("POST", "/containers/nosuch/start", body)[0] == status

@@ -103,7 +103,15 @@ def _named(server: Server, request: Request) -> ContainerRecord:
     return lookup.container(server.engine, request.arguments["id"])
 
 
+EMPTY_BODY = 7
+"""Bytes of a body that start ignores, as in Docker: old clients send null or an empty object."""
+
+
 async def start(server: Server, request: Request, exchange: Exchange) -> Reply:
+    if request.length is None or request.length > EMPTY_BODY:
+        raise BadRequest(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
+        )
     record = _named(server, request)
     if record.state.status is Status.PAUSED:
         raise HTTPError(409, "cannot start a paused container, try unpause instead")

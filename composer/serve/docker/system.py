@@ -31,6 +31,10 @@ async def ping(server: Server, request: Request, exchange: Exchange) -> Reply:
     return Reply(content=b"" if request.method == "HEAD" else b"OK", headers=headers)
 
 
+async def options(server: Server, request: Request, exchange: Exchange) -> Reply:
+    return Reply()
+
+
 async def version(server: Server, request: Request, exchange: Exchange) -> Reply:
     details = {
         "ApiVersion": API,

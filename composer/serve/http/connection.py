@@ -53,6 +53,7 @@ class Connection:
                     raise HTTPError(431, f"the request's headers have more than {MAX_HEADERS} bytes")
                 head.feed(piece)
                 if end >= 0:
+                    head.check()
                     return head
                 last = (last + piece)[-len(END) + 1 :]
                 if not await self._channel.fill():

@@ -14,7 +14,7 @@ from composer.serve.http.errors import BadRequest, ClientGone, HTTPError
 from composer.serve.http.framing import framing
 from composer.serve.http.parser import RequestHead
 from composer.serve.http.raw import Raw
-from composer.serve.http.request import Reply, Request
+from composer.serve.http.request import WRONG_ESCAPE, Reply, Request
 
 LINGER = 5.0
 """Seconds for receiving the rest of a refused body."""
@@ -25,9 +25,9 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _WITHOUT_BODY = frozenset({204, 304})
 
 
-def response_head(status: int, headers: Mapping[str, str], length: int | None = None) -> bytes:
+def response_head(status: int, headers: Mapping[str, str], length: int | None = None, version: str = "1.1") -> bytes:
     """A status line and headers (RFC 9112 section 4); `length` of None leaves the framing to `headers`."""
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
+    lines = [f"HTTP/{version} {status} {_REASONS.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in sorted(headers.items())]
     if length is not None and status not in _WITHOUT_BODY:
         lines.append(f"Content-Length: {length}")
@@ -44,15 +44,18 @@ class Exchange:
             url = httptools.parse_url(head.url)
         except httptools.HttpParserInvalidURLError:
             raise BadRequest("malformed request: invalid URL") from None
+        path = (url.path or b"/").decode("latin-1")
+        if wrong := WRONG_ESCAPE.search(path):
+            raise BadRequest(f'malformed request: invalid URL escape "{wrong[0]}"')
         self.request = Request(
             head.parser.get_method().decode(),
-            unquote((url.path or b"/").decode("latin-1"), errors="surrogateescape"),
+            unquote(path, errors="surrogateescape"),
             (url.query or b"").decode("latin-1"),
             head.headers,
             self._body,
         )
         self.keep_alive = head.keep_alive
-        self._http10 = head.parser.get_http_version() == "1.0"
+        self._version = head.version
         self._begun = self._chunked = self._expect_sent = self.hijacked = False
         self.extra: dict[str, str] = {"Server": server}
         """Headers of every answer."""
@@ -118,24 +121,26 @@ class Exchange:
 
     async def reply(self, reply: Reply) -> None:
         self._begun = True
-        headers = {**self.extra, **reply.headers}
-        if not self.keep_alive:
-            headers["Connection"] = "close"
-        data = response_head(reply.status, headers, len(reply.content))
+        headers = self._with_connection({**self.extra, **reply.headers})
+        data = response_head(reply.status, headers, len(reply.content), self._version)
         await self._channel.write(data if self.request.method == "HEAD" else data + reply.content)
 
     async def begin(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         """Send the headers of an answer; the body follows with `send`."""
         self._begun = True
         lines = {**self.extra, **(headers or {})}
-        if self._http10:
+        if self._version == "1.0":
             self.keep_alive = False
         else:
             self._chunked = True
             lines["Transfer-Encoding"] = "chunked"
-        if not self.keep_alive:
-            lines["Connection"] = "close"
-        await self._channel.write(response_head(status, lines))
+        await self._channel.write(response_head(status, self._with_connection(lines), version=self._version))
+
+    def _with_connection(self, headers: dict[str, str]) -> dict[str, str]:
+        """The headers, and Connection unless it would state the version's default."""
+        if self.keep_alive != (self._version == "1.1"):
+            headers["Connection"] = "keep-alive" if self.keep_alive else "close"
+        return headers
 
     async def send(self, data: bytes) -> None:
         """Send a part of the body; waits while the client does not read. Raises ClientGone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httptools
 
-from composer.serve.http.errors import BadRequest
+from composer.serve.http.errors import BadRequest, HTTPError
 
 MAX_HEADERS = 64 * 1024
 """Size limit of a request's first line and headers."""
@@ -41,7 +41,20 @@ class RequestHead:
         """Whether another request can follow (RFC 9112 section 9.3). The parser's own answer is wrong once a request
         without a body is complete."""
         options = {option.strip().lower() for option in self.headers.get("connection", "").split(",")}
-        return self.parser.get_http_version() != "1.0" and "close" not in options
+        return "close" not in options and (self.version != "1.0" or "keep-alive" in options)
+
+    @property
+    def version(self) -> str:
+        """The request's version of HTTP, such as "1.1"."""
+        found: str = self.parser.get_http_version()
+        return found
+
+    def check(self) -> None:
+        """Raise HTTPError for a complete head of another version, or without Host (RFC 9112 section 3.2)."""
+        if self.version not in ("1.0", "1.1"):
+            raise HTTPError(505, f"HTTP/{self.version} is not supported")
+        if "host" not in self.headers and self.version != "1.0":
+            raise BadRequest("malformed request: missing required Host header")
 
     def feed(self, data: bytes) -> None:
         """Parse data. Raises BadRequest for a malformed head."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -14,6 +15,7 @@ MAX_JSON = 8 * 1024 * 1024
 """Size limit of a JSON body. Requests of Docker's API are far smaller."""
 
 T = TypeVar("T")
+WRONG_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}")
 OBJECT: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 """Decodes any JSON, for bodies whose fields are checked one by one."""
 
@@ -45,6 +47,13 @@ class Request:
         values = self._query.get(name)
         return values[0] if values else default
 
+    def check_query(self) -> None:
+        """Raise BadRequest for a query that is malformed (as Go's net/url, because clients expect Docker's parser)."""
+        if ";" in self.text:
+            raise BadRequest("invalid semicolon separator in query")
+        if wrong := WRONG_ESCAPE.search(self.text):
+            raise BadRequest(f'invalid URL escape "{wrong[0]}"')
+
     def queries(self, name: str) -> list[str]:
         return self._query.get(name, [])
 
@@ -65,13 +74,18 @@ class Request:
         except ValueError:
             raise BadRequest(f'strconv.Atoi: parsing "{value}": invalid syntax') from None
 
+    @property
+    def length(self) -> int | None:
+        """The body's Content-Length; None for a chunked body."""
+        return None if "transfer-encoding" in self.headers else int(self.headers.get("content-length") or 0)
+
     def body(self) -> AsyncIterator[bytes]:
         return self._read()
 
     async def content(self, limit: int = MAX_JSON) -> bytes:
         """The whole body. Raises HTTPError 413 if it has more than `limit` bytes."""
         too_large = HTTPError(413, f"the request's body has more than {limit} bytes")
-        if int(self.headers.get("content-length") or 0) > limit:
+        if (self.length or 0) > limit:
             raise too_large
         parts, size = [], 0
         async for part in self._read():

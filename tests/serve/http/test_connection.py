@@ -111,7 +111,7 @@ def test_a_raw_stream_begins_with_what_came_with_the_request(client, upgrade):
         b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         b"GET /ignore HTTP/1.1\r\nHost : x\r\n\r\n",
         b"GET /ignore HTTP/1.1\nHost\n\n\n",
-        b"NOSUCH / HTTP/1.1\r\n\r\n",
+        b"NOSUCH / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00",
     ],
 )
@@ -185,3 +185,24 @@ def test_random_bytes_end_in_an_answer_or_a_closed_connection(data):
 
 def test_a_refused_header_is_named(ask):
     assert b"host is given twice" in ask(b"GET /ignore HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+
+
+def test_http_1_0_is_answered_as_1_0_and_kept_open_on_request(ask):
+    answer = ask(b"GET /ignore HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET /ignore HTTP/1.0\r\n\r\n" * 2)
+    assert answer.count(b"HTTP/1.0 200 OK\r\n") == answer.count(b"HTTP/") == 2
+    assert answer.count(b"Connection: keep-alive") == 1 and b"Connection: close" not in answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "said"),
+    [
+        (b"GET /ignore HTTP/1.1\r\n\r\n", b"400", b"missing required Host header"),
+        (b"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", b"400", rb"invalid URL escape \"%zz\""),
+        (b"GET /ignore HTTP/2.0\r\nHost: x\r\n\r\n", b"505", b"HTTP/2.0 is not supported"),
+        (b"GET /ignore\r\n\r\n", b"505", b"HTTP/0.9 is not supported"),
+    ],
+)
+def test_a_request_that_http_1_forbids(ask, request_, status, said):
+    answer = ask(request_ + b"GET /ignore HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert statuses(answer) == [status]
+    assert said in answer
