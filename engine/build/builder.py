@@ -102,7 +102,7 @@ class Builder:
         target = self.target(dockerfile)
         stages = order(dockerfile, target)
         self._warn(dockerfile, instructions, stages)
-        check_names(dockerfile, self._contexts())
+        check_names(dockerfile)
         with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
             sources = Sources(self.spec, self.images, stack, self.pull)
             sources.materials, sources.remote = self._materials, self._remote

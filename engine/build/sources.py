@@ -62,11 +62,14 @@ class Sources:
 
     def named(self, name: str) -> str:
         """The entry of additional_contexts for `name`: a path or docker-image://…; "" when there is none. An image's short and
-        full name are equal here."""
+        full name are equal here; a name that no image can have is none, as with BuildKit."""
         contexts = self.spec.additional_contexts
-        if not contexts or name in contexts:
-            return contexts.get(name, "")
-        wanted = _familiar(name)
+        try:
+            wanted = references.parse(name).familiar.removesuffix(":latest") if contexts else ""
+        except BadReference:
+            return ""
+        if name in contexts:
+            return contexts[name]
         return next((value for key, value in contexts.items() if _familiar(key) == wanted), "")
 
     def named_directory(self, name: str) -> SourceTree:

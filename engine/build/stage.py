@@ -290,6 +290,7 @@ class StageRun:
         stage = build.dockerfile.numbered(name) if numbers else build.dockerfile.find(name)
         if stage is not None and not stage.replaced:
             return build.sources.stage(build.need(stage, self.stage).chain, f"stage {stage.title}")
+        name = stage.name if stage is not None else name
         if named := build.sources.named(name):
             if not named.startswith(IMAGE_SCHEME):
                 return build.sources.named_directory(name)

@@ -144,7 +144,7 @@ def _stage(
     return Stage(len(earlier), origin.name, image, platform, base, origin, body)
 
 
-def check_names(dockerfile: Dockerfile, contexts: Collection[str]) -> None:
+def check_names(dockerfile: Dockerfile) -> None:
     """Whether every stage's image has a valid name and no stage uses itself, as BuildKit checks it also in stages that are
     not built. Raises BuildFailed."""
     for stage in dockerfile.stages:
@@ -153,8 +153,12 @@ def check_names(dockerfile: Dockerfile, contexts: Collection[str]) -> None:
                 if other is stage:
                     start, end = instruction.start, instruction.end
                     raise dockerfile.source.error(start, f"stage {stage.title} depends on itself", end=end)
-        known = stage.base is not None or stage.image.lower() in ("scratch", *contexts)
-        if known or stage.replaced or references.is_id(stage.image):
+        if (
+            stage.base is not None
+            or stage.image.lower() == "scratch"
+            or stage.replaced
+            or references.is_id(stage.image)
+        ):
             continue
         try:
             references.parse(stage.image)

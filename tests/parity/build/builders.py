@@ -35,7 +35,7 @@ class Composer:
         self.images.store.close()
 
     def __call__(self, case, context):
-        spec = BuildSpec(context=str(context), network="none", **case.options())
+        spec = BuildSpec(context=str(context), network="none", **case.options(context))
         umask = os.umask(0o077)  # it must not matter
         try:
             record = build(spec, images=self.images, run=self.run)
@@ -74,7 +74,7 @@ class Docker:
         return subprocess.run(["docker", *args], env=self.environ, capture_output=True, check=True, **options).stdout
 
     def __call__(self, case, context):
-        options = case.options()
+        options = case.options(context)
         flags = [f"--build-arg={name}={value}" for name, value in options.get("args", {}).items()]
         flags += [f"--target={options['target']}"] if "target" in options else []
         flags += [f"--label={name}={value}" for name, value in options.get("labels", {}).items()]

@@ -19,8 +19,9 @@ class Case:
     files: dict = field(default_factory=dict)
     flags: list = field(default_factory=list)
 
-    def options(self):
-        """The fields of a BuildSpec."""
+    def options(self, context):
+        """The fields of a BuildSpec. A named context that is a directory of `context` gets its path: builders differ in
+        what they take a relative one to be relative to."""
         found = {}
         for flag in self.flags:
             name, _, value = flag.removeprefix("--").partition("=")
@@ -29,6 +30,8 @@ class Case:
                 continue
             key, _, content = value.partition("=")
             kind = {"build-arg": "args", "label": "labels", "build-context": "additional_contexts"}[name]
+            if name == "build-context" and os.path.isdir(f"{context}/{content}"):
+                content = f"{context}/{content}"
             found.setdefault(kind, {})[key] = content
         return found
 

@@ -22,6 +22,7 @@ NAMED = {
     "random-108": "a dangling link",
     "random-151": "a dangling link",
     "random-189": "a dangling link",
+    "from-context": "`FROM` a directory adds one line of history",
     "heredoc-slash-in-name": "a here-document whose name has a slash",
 }
 """Intended differences, and their description in docs/dockerfile.md ("Differences from BuildKit")."""
