@@ -32,7 +32,7 @@ class Watch(Protocol):
 
 
 class GroupsWatch(Protocol):
-    """The same for many groups, by their names; "" stands also for the removal of the group."""
+    """The same for many groups, by their names; "" also means that the group was removed."""
 
     def fileno(self) -> int: ...
 

@@ -130,11 +130,6 @@ def _span(subnet: Network) -> tuple[int, int]:
     return int(subnet[0]), int(subnet[-1])
 
 
-def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
-    """The pools of one network; see `Subnets.choose`."""
-    return Subnets(db).choose(spec)
-
-
 def _network(text: str, name: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)

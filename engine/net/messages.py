@@ -16,7 +16,6 @@ _VETH_INFO_PEER, _IFA_F_NODAD = 1, 0x02
 _RT_TABLE_MAIN, _RTPROT_KERNEL, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 254, 2, 3, 0, 253
 _RT_SCOPE_HOST, _RTN_LOCAL = 254, 2
 _NEWRULE, _FRA_FWMARK, _FR_ACT_TO_TBL = 32, 10, 1
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _IPVLAN_MODE, _IPVLAN_FLAGS = 1, 2
 _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
@@ -161,13 +160,13 @@ def host_route(kind: int, bits: int, address: str, index: int) -> bytes:
 
 def marked(version: int, mark: int, table: int) -> bytes:
     """Route packets with this mark by the table (ip-rule(8), fwmark). Fails with EEXIST if it is so."""
-    body = _ROUTE.pack(_FAMILIES[version], 0, 0, 0, table, 0, 0, _FR_ACT_TO_TBL, 0)
+    body = _ROUTE.pack(abi.FAMILIES[version], 0, 0, 0, table, 0, 0, _FR_ACT_TO_TBL, 0)
     return _message(_NEWRULE, abi.CREATE | abi.EXCLUSIVE, body + attribute(_FRA_FWMARK, _number(mark)))
 
 
 def all_local(version: int, table: int, index: int) -> bytes:
     """In the table, deliver all packets to this host, through the link `index`, which is lo."""
-    body = _ROUTE.pack(_FAMILIES[version], 0, 0, 0, table, _RTPROT_BOOT, _RT_SCOPE_HOST, _RTN_LOCAL, 0)
+    body = _ROUTE.pack(abi.FAMILIES[version], 0, 0, 0, table, _RTPROT_BOOT, _RT_SCOPE_HOST, _RTN_LOCAL, 0)
     return _message(abi.NEWROUTE, abi.CREATE | abi.REPLACE, body + attribute(abi.RTA_OIF, _number(index)))
 
 

@@ -5,6 +5,7 @@ Standard library only, because the checks that every `up` makes import this file
 
 from __future__ import annotations
 
+import socket
 import struct
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -33,6 +34,9 @@ INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 4, 5, 6, 7
 RTN_UNICAST = 1
+
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+"""IP version → address family."""
 
 NETFILTER = 12
 """NETLINK_NETFILTER, the protocol of nfnetlink."""

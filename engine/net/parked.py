@@ -9,8 +9,6 @@ import socket
 
 from engine.kernel import socket_filter
 
-MOST = 253
-"""Descriptors of one message at most (SCM_MAX_FD)."""
 _SEND_BUFFER_FORCE, _SEND_BUFFER = 32, 4 << 20
 
 
@@ -22,8 +20,8 @@ class Parked:
         self._entrance: socket.socket | None = None
 
     def add(self, sockets: list[socket.socket]) -> bool:
-        """Park at most MOST sockets, which no longer receive anything, and close them here. False if the kernel refuses, as
-        it does with more than the limit of descriptors without CAP_SYS_RESOURCE."""
+        """Park at most flags.SCM_MAX_FD sockets, which no longer receive anything, and close them here. False if the kernel
+        refuses, as it does with more than the limit of descriptors without CAP_SYS_RESOURCE."""
         for sock in sockets:
             socket_filter.drop_all(sock)
         if self._entrance is None:

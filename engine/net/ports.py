@@ -12,9 +12,9 @@ import msgspec
 
 import engine.rootless.client as rootless
 from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
-from engine.kernel import open_files
+from engine.kernel import flags, open_files
 from engine.net import options, preferences
-from engine.net.parked import MOST, Parked
+from engine.net.parked import Parked
 from engine.spec import networkoptions
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
@@ -60,7 +60,7 @@ class Reservation:
             self.sockets += [(sock, binding) for sock in sockets]
             return
         self._parking += sockets
-        if len(self._parking) >= MOST - 1:
+        if len(self._parking) >= flags.SCM_MAX_FD - 1:
             self._park()
 
     def parks(self, port: PortBinding) -> bool:

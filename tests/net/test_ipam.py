@@ -12,14 +12,14 @@ from engine.spec.network import NetworkRecord, NetworkSpec, Pool
 
 
 def choose(store, **fields):
-    return ipam.choose_pools(store.db, NetworkSpec(name=fields.pop("name", "n"), **fields))
+    return ipam.Subnets(store.db).choose(NetworkSpec(name=fields.pop("name", "n"), **fields))
 
 
 def make(store, name="n", **fields):
     """A network in the database only."""
     spec = NetworkSpec(name=name, **fields)
     with store.transaction() as db:
-        record = NetworkRecord(id=f"{name}.".ljust(64, "0"), spec=spec, pools=ipam.choose_pools(db, spec))
+        record = NetworkRecord(id=f"{name}.".ljust(64, "0"), spec=spec, pools=ipam.Subnets(db).choose(spec))
         db.execute("INSERT INTO networks VALUES (?, ?, ?, '')", (name, record.id, name))
         db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, name) for pool in record.pools])
     return record

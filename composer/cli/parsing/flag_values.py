@@ -16,7 +16,7 @@ PULL_POLICIES = ("policy", "always", "missing", "never", "build")
 
 
 def quantity(flag: str, text: str, parse: Callable[[str], T]) -> T:
-    """`text` parsed; A ValueError becomes a UsageError that names `flag`, written as --name or -n, --name."""
+    """`text` parsed. A ValueError becomes a UsageError that names `flag`, written as --name or -n, --name."""
     try:
         return parse(text)
     except ValueError as error:

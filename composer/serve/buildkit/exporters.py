@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from engine.spec.image import ImageRecord
 
 _STORED = ("moby", "image")
-_ARCHIVES = ("docker", "oci")
-_FILES = ("local", "tar")
+ARCHIVES = ("docker", "oci")
+FILES = ("local", "tar")
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([\w/-]+)\])?\.(.+)")
 _COMPRESSIONS = {"": "", "uncompressed": "", "gzip": "gzip", "zstd": "zstd"}
 _REFUSED = {"push-by-digest": "push the image by a tag", "rewrite-timestamp": "set SOURCE_DATE_EPOCH"}
@@ -52,9 +52,9 @@ class Exporter(Struct, frozen=True, kw_only=True):
 
     def write(self, engine: Engine, record: ImageRecord, output: int) -> None:
         """Write what the client gets as a tar archive to a descriptor. Raises Failed."""
-        if self.kind in _FILES and record.others:
+        if self.kind in FILES and record.others:
             raise Failed(UNIMPLEMENTED, f"exporter {self.kind!r} is not supported here for several platforms: name one")
-        if self.kind in _FILES:
+        if self.kind in FILES:
             engine.export_image(record.id, output)
             return
         names = tuple(spelled_out(name, record) for name in self.names)
@@ -71,12 +71,12 @@ def exporters_of(payload: wire.Fields) -> list[Exporter]:
 
 
 def _exporter(number: int, kind: str, options: Mapping[str, str]) -> Exporter:
-    if kind not in (*_STORED, *_ARCHIVES, *_FILES):
+    if kind not in (*_STORED, *ARCHIVES, *FILES):
         raise Failed(UNIMPLEMENTED, f"exporter {kind!r} is not supported here")
     for name, instead in _REFUSED.items():
         if _truth(options, name):
             raise Failed(UNIMPLEMENTED, f"{name} is not supported here: {instead}")
-    if kind in _ARCHIVES and not _truth(options, "tar", default=True):
+    if kind in ARCHIVES and not _truth(options, "tar", default=True):
         raise Failed(UNIMPLEMENTED, f"tar=false is not supported here for the exporter {kind}: unpack the archive")
     compression = options.get("compression", "")
     if compression not in _COMPRESSIONS:

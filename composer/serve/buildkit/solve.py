@@ -21,7 +21,7 @@ from composer.serve.buildkit import session, wire
 from composer.serve.buildkit.caches import cache_exports, cache_imports
 from composer.serve.buildkit.contexts import Brought, Contexts, mount_options
 from composer.serve.buildkit.definition import Source
-from composer.serve.buildkit.exporters import Exporter, exporters_of
+from composer.serve.buildkit.exporters import FILES, Exporter, exporters_of
 from composer.serve.buildkit.forward import agent, offered
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
 from composer.serve.buildkit.send import send
@@ -170,7 +170,7 @@ async def solve(
         raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
     if build.tags or not build.sent:
         server.journal.built(record, map(familiar, build.tags))
-    if not build.tags and all(one.kind in ("local", "tar") for one in build.sent) and build.sent:
+    if not build.tags and all(one.kind in FILES for one in build.sent) and build.sent:
         return record.id
     build.exported = {"containerimage.digest": record.id, "containerimage.config.digest": record.id}
     if build.tags:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from composer.serve.buildkit import wire
+from composer.serve.buildkit.exporters import ARCHIVES
 from composer.serve.change_signal import ChangeSignal
 from engine.errors import BadReference
 from engine.image.reference import DEFAULT_TAG, Reference, parse
@@ -132,7 +133,7 @@ class Progress:
         begun."""
         key = self._target
         if self.sends:
-            archive = self.sends in ("oci", "docker")
+            archive = self.sends in ARCHIVES
             self._part(key, "sending tarball" if archive else "copying files", began=self._started.get(key))
         else:
             self._part(key, "exporting layers", began=self._started.get(key))

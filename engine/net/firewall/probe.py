@@ -7,14 +7,14 @@ import struct
 from engine.errors import OperationFailed
 from engine.net.firewall import legacy as legacy_tables
 from engine.net.firewall.netlink import GETCHAIN, GETTABLE, Nfnetlink, name_of
-from engine.net.netlink_abi import NFTABLES, attributes
+from engine.net.netlink_abi import FAMILIES, NFTABLES, attributes
 
 GUARD = "-guard-"
 """In the names of guards (enforce.py)."""
 BESIDE = f"{GUARD}beside-"
 """In the names of guards beside legacy iptables."""
 
-_ANY, _FAMILIES = 0, {4: 2, 6: 10}
+_ANY = 0
 
 
 def native() -> bool:
@@ -34,7 +34,7 @@ def chains(version: int) -> set[str] | None:
     them: legacy tables are in use, or nf_tables does not answer."""
     if legacy():
         return None
-    return _dump(GETCHAIN, _FAMILIES[version], field=3)
+    return _dump(GETCHAIN, FAMILIES[version], field=3)
 
 
 _known: list[bool] = []

@@ -7,13 +7,13 @@ import socket
 import struct
 
 from engine.kernel import socket_filter
+from engine.net.netlink_abi import FAMILIES
 
 _LISTENING = struct.Struct("=HH60x")  # struct listening of relay.c, with an empty struct route
 _RAW = 3
 _TRANSPARENT = {4: (socket.SOL_IP, 19), 6: (socket.IPPROTO_IPV6, 75)}
 """IP_TRANSPARENT, IPV6_TRANSPARENT: packets may be for any address of the host."""
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _CHECKSUM, _CHECKSUM_OFFSET = 7, 6
 """IPV6_CHECKSUM: the kernel computes the checksum of UDP (ipv6(7))."""
 
@@ -34,7 +34,7 @@ class Inlets:
         """The inlet's port, and the sockets that were opened for it now. Raises OSError."""
         if found := self._ports.get((version, protocol)):
             return found, []
-        family, before = _FAMILIES[version], len(self._open)
+        family, before = FAMILIES[version], len(self._open)
         if protocol == "tcp":
             sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             # Connections inherit it; without it, their last minute (TIME-WAIT) keeps the published port.

@@ -22,16 +22,16 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from engine.errors import OperationFailed
+from engine.kernel import flags
 from engine.kernel.sealed_memory import sealed
 from engine.net.firewall.published_ports import Port
+from engine.net.netlink_abi import FAMILIES
 from engine.net.relay.inlets import Inlets
 from engine.readable import Readable
 from engine.spec.container import PortBinding
 from engine.vocabulary import IP_PROTOCOLS
 
 _ADD, _REMOVE, _PUBLISH = 1, 2, 3
-_MOST = 253
-"""Descriptors of one message at most (SCM_MAX_FD)."""
 _MOST_ENTRIES = 180
 _HEAD = struct.Struct("=IIII")  # struct message
 _LISTENING = struct.Struct("=HH")
@@ -179,8 +179,8 @@ class Relay:
 
     def _send_sockets(self, group: int, keep: bool, listening: Sequence[tuple[int, bytes]]) -> None:
         """Send descriptors, each with its struct listening."""
-        for start in range(0, len(listening), _MOST):
-            some = listening[start : start + _MOST]
+        for start in range(0, len(listening), flags.SCM_MAX_FD):
+            some = listening[start : start + flags.SCM_MAX_FD]
             message = _HEAD.pack(_ADD, group, len(some), keep) + b"".join(text for _, text in some)
             rights = array.array("i", [fd for fd, _ in some])
             self._send_message(message, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -220,7 +220,7 @@ def _listening(served: _Served) -> Iterator[tuple[int, bytes]]:
 
 def _entry(port: Port, target: Target) -> bytes:
     """struct published"""
-    family = socket.AF_INET6 if port.version == 6 else socket.AF_INET
+    family = FAMILIES[port.version]
     address = _packed(port.host_ip) if port.host_ip else b""
     head = _PUBLISHED.pack(family, IP_PROTOCOLS[port.protocol], socket.htons(port.host_port), address)
     return head + _route(target, port.version, port.container_port)
