@@ -39,11 +39,25 @@ def test_an_unprepared_program_ends_by_the_stop_signal(box):
     assert box.do(box.session.stop(record.id)).exit_code == 143
 
 
-def test_exec_failure_is_reported(box):
-    record = box.create("none", init=True)
-    with pytest.raises(StartFailed, match="not found") as raised:
+@pytest.mark.parametrize(
+    ("program", "code", "why"),
+    [
+        ("none", 127, '"none": executable file not found in $PATH'),
+        ("/none", 127, '"/none": stat /none: no such file or directory'),
+        ("/etc/passwd", 126, '"/etc/passwd": permission denied'),
+        ("/etc", 126, '"/etc": is a directory: permission denied'),
+    ],
+)
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_program_that_cannot_be_executed_ends_the_container(box, program, code, why, tty):
+    ended, text = box.run(program, init=True, tty=tty)
+    assert (ended, text.splitlines()) == (code, [f"composer-init: exec: {why}"])
+
+
+def test_an_invalid_working_directory_fails_the_start(box):
+    record = box.create("true", init=True, working_dir="/etc/passwd")
+    with pytest.raises(StartFailed, match="/etc/passwd"):
         box.do(box.session.start(record.id))
-    assert raised.value.exit_code == 127
 
 
 def test_with_a_terminal_and_another_user(box):

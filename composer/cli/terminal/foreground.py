@@ -2,7 +2,7 @@
 
 Ctrl-C once   stop the services, their logs still shown
 Ctrl-C twice  kill them
-On a terminal there are further keys (menu.py).
+On a terminal there are further keys (menu.py). The exit code after a signal is 130, after Ctrl-C as a key of the menu 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from composer.cli.terminal.streams import Outputs
     from engine.spec.state import ContainerRecord
 
-INTERRUPT, DETACH = "!", "d"
+INTERRUPT, KEY, DETACH = "!", "c", "d"
 
 
 class Foreground:
@@ -49,6 +49,7 @@ class Foreground:
         self._stopping: threading.Thread | None = None
         self._failure: Exception | None = None
         self._interrupts = 0
+        self._signalled = False
         self._send: Callable[[str], None] = lambda word: None
         self._watch = Watch(lambda: _watching(context, args.positional, self._lines.watch))
         self._menu = Menu(context, self._watch, lambda key: self._send(key)) if is_wanted(context, args) else None
@@ -87,6 +88,7 @@ class Foreground:
                     return 0
                 if not word or self._failure is not None:
                     break
+                self._signalled |= word != KEY
                 self._interrupted()
         if self._stopping is not None:
             self._stopping.join()
@@ -149,7 +151,7 @@ class Foreground:
                     f"cannot determine the exit code of service {service}: its container no longer exists"
                 )
             return next((r.state.exit_code for r in records if r.state.exit_code), 0)
-        return 130 if self._interrupts else self._code or 0
+        return 130 if self._signalled else self._code or 0
 
 
 def _watching(context: Context, services: Sequence[str], write: Callable[[str], None]) -> AbstractContextManager[None]:

@@ -2,8 +2,10 @@
 
     v   the project's containers        w   watch, or watch no longer
     o   the project's configuration     d   leave, and let the containers run
+    Ctrl-C   stop the services
 
-Meanwhile the terminal passes keys one by one without echo; Ctrl-C and Ctrl-Z still send signals.
+Meanwhile the terminal passes keys one by one without echo. Ctrl-C is one of them, so that it is known from a signal;
+Ctrl-Z and Ctrl-\\ still send theirs.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
 _ERASE = "\r\x1b[K"
+_CTRL_C = "\x03"
 
 
 def is_wanted(context: Context, args: Args) -> bool:
@@ -58,7 +61,7 @@ class Watch:
 
 
 class Menu:
-    """`send` is called with "d" when the user wants to detach."""
+    """`send` is called with "d" when the user wants to detach, with "c" on Ctrl-C."""
 
     def __init__(self, context: Context, watch: Watch, send: Callable[[str], None]) -> None:
         self._context, self._watch, self._send = context, watch, send
@@ -68,7 +71,7 @@ class Menu:
         self._shown = self._drawn = False
         self._acts: Mapping[str, Callable[[], None]] = {
             "v": self._containers, "o": self._configuration, "w": self._toggle, "d": lambda: self._send("d"),
-            "\n": lambda: self._show_line(""),
+            "\n": lambda: self._show_line(""), _CTRL_C: lambda: self._send("c"),
         }  # fmt: skip
 
     def over(self, stream: TextIO) -> TextIO:
@@ -234,7 +237,8 @@ def _restore(fd: int, before: list[Any]) -> None:
 
 
 def _one_by_one(fd: int, before: list[Any]) -> None:
-    """Set the terminal to pass keys one by one without echo; keys for signals still work."""
+    """Set the terminal to pass keys one by one without echo, Ctrl-C too; other keys for signals still work."""
     modes = [*before[:3], before[3] & ~(termios.ICANON | termios.ECHO), *before[4:6], [*before[6]]]
     modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+    modes[6][termios.VINTR] = os.fpathconf(fd, "PC_VDISABLE").to_bytes(1, "little")
     termios.tcsetattr(fd, termios.TCSANOW, modes)

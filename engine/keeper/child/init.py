@@ -6,6 +6,7 @@ first process ── fork ──▶ second: its own process group and terminal, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -15,6 +16,8 @@ from engine.kernel.sealed_memory import sealed
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from engine.keeper.child.kernel import Kernel
 
 _NAME = "composer-init"
@@ -39,3 +42,11 @@ def split(fd: int, args: list[str], *, tty: bool) -> None:
     if tty:
         # So keys like Ctrl-C reach only the program, and only once. SIGTTOU, which this raises, is blocked.
         os.tcsetpgrp(0, os.getpid())
+
+
+def give_up(message: str, exit_code: int) -> NoReturn:
+    """End the second process: its program cannot be executed. Without a report to the keeper, which takes the start as
+    successful, because the first process runs; that one ends with the same code."""
+    with contextlib.suppress(OSError):  # nobody reads stderr
+        os.write(2, f"{_NAME}: {message}\n".encode(errors="surrogateescape"))
+    os._exit(exit_code)

@@ -43,16 +43,22 @@ def become(
 ) -> None:
     """Set working directory, user, capabilities and seccomp, then execve(2); `channel` stays open until it succeeds.
     `pipes`: the standard streams that are pipes, which the program's user will own. With `init`, a descriptor of our
-    init, this process executes that, and its child the program.
+    init, this process executes that, and its child the program. The container has then started: if the program cannot
+    be executed, it ends with 126 or 127, and its stderr says why, as with Docker's init.
     """
     keep_descriptors(kernel, channel, init)
     if settings.get("tty") and user.uid != 0:
         kernel.give(1, user.uid, -1)  # the terminal's device node may be opened by name; its group is kept
     renounce(kernel, settings, user, pipes)
     # From here to the exec, no process may ptrace us or read our memory; the new program gets its own dumpable flag.
-    if init >= 0:
-        inits.split(init, settings["args"], tty=bool(settings.get("tty")))
-    execute(kernel, settings, user, hostname)
+    if init < 0:
+        execute(kernel, settings, user, hostname)
+        return
+    inits.split(init, settings["args"], tty=bool(settings.get("tty")))
+    try:
+        execute(kernel, settings, user, hostname)
+    except CannotExecute as error:
+        inits.give_up(str(error), error.exit_code)
 
 
 def renounce(kernel: Kernel, settings: Process, user: Identity, pipes: Sequence[int]) -> None:

@@ -110,10 +110,36 @@ def test_ctrl_c_stops(composer, up):
     terminal.until("Detach")
     terminal.type("\x03")
     terminal.until("Gracefully Stopping")
-    assert terminal.end() == 130
+    assert terminal.end() == 0
     assert "Detach" not in terminal.shown
     assert termios.tcgetattr(terminal.slave) == terminal.before
     assert not composer.ps()
+
+
+def test_ctrl_c_twice_kills(composer, up):
+    composer.write(
+        compose="services: {a: {image: busybox, command: [sh, -c, 'trap : TERM; echo begun; while :; do sleep 1; done']}}"
+    )
+    terminal = up()
+    terminal.until("begun")
+    terminal.until("Detach")
+    terminal.type("\x03")
+    terminal.until("Gracefully Stopping")
+    terminal.until("Stopping")
+    terminal.type("\x03")
+    terminal.until("exited with code 137", timeout=8)  # before the grace period of 10 s
+    assert terminal.end() == 0
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops(composer, up, number):
+    terminal = up()
+    terminal.until("Detach")
+    os.kill(terminal.process.pid, number)
+    terminal.until("Gracefully Stopping")
+    assert terminal.end() == 130
+    assert termios.tcgetattr(terminal.slave) == terminal.before
 
 
 @pytest.mark.parametrize(("words", "environ"), [(["--menu=false"], {}), ([], {"COMPOSE_MENU": "false"})])

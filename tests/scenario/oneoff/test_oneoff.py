@@ -64,6 +64,13 @@ def test_failed_start_exits_with_1_and_leaves_nothing(composer, how, words):
     assert composer("ps", "-aq").out == ""
 
 
+@pytest.mark.parametrize(("program", "code"), [("no-such", 127), ("/etc", 126)])
+def test_with_an_init_a_program_that_cannot_be_executed_is_an_exit_code(composer, program, code):
+    done = composer("run", "--rm", "-T", "--no-deps", "db", program, code=code)
+    assert f'composer-init: exec: "{program}": ' in done.err
+    assert composer("ps", "-aq").out == ""
+
+
 def test_detached_oneoff_is_removed(composer):
     container = composer("run", "--rm", "-d", "--no-deps", "tool", "sleep", "0.2").out.strip()
     assert len(container) == 64
