@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from composer.run.port import Engine
     from composer.serve.http.request import Request
-    from engine.spec.container import Mount, Resources
+    from engine.spec.container import Attachment, Mount, Resources
     from engine.spec.network import NetworkSpec, VolumeSpec
 
 READS = frozenset({
@@ -101,7 +101,8 @@ class Access:
         containers = {key for record in engine.containers(self.project) for key in (record.id, record.spec.name)}
         for name, own in OWN_MODES.items():
             mode: str = getattr(spec, name)
-            if mode not in own and mode.removeprefix("container:") not in containers:
+            prefix, _, joined = mode.rpartition(":")  # a container of the project may be named `host`
+            if mode not in own and not (prefix == "container" and joined in containers):
                 raise self._refused(f"{name.replace('_', ' ')} {mode}")
         if spec.logging.driver not in LOCAL_LOGS:
             raise self._refused(f"log driver {spec.logging.driver}")
@@ -112,7 +113,8 @@ class Access:
 
     def _check_objects(self, spec: ContainerSpec, engine: Engine, containers: Collection[str]) -> None:
         """Check that all named networks, volumes and containers belong to the project."""
-        self.check_networks([one.network for one in spec.networks], engine)
+        for attachment in spec.networks:
+            self.check_attachment(attachment, engine)
         others = [text.partition(":")[0] for text in spec.volumes_from] + [name for name, _ in spec.links]
         for name in others:
             if name not in containers:
@@ -128,14 +130,20 @@ class Access:
         ):
             raise self._refused(f"{mount.type} mount of {mount.source}")
 
-    def check_networks(self, names: Collection[str], engine: Engine) -> None:
-        """Raise HTTPError 403 for a network outside the project."""
+    def check_attachment(self, attachment: Attachment, engine: Engine) -> None:
+        """Raise HTTPError 403 for a network outside the project, links to containers outside it, or driver options,
+        which can be sysctls."""
         if not self.project:
             return
-        known = {key for record in engine.networks() for key in (record.id, record.spec.name)}
-        for name in names:
-            if name not in known:
-                raise self._refused(f"network {name}")
+        name = attachment.network
+        if all(name not in (record.id, record.spec.name) for record in engine.networks()):
+            raise self._refused(f"network {name}")
+        if attachment.driver_opts:
+            raise self._refused(f"network {name} with driver options")
+        containers = {key for record in engine.containers(self.project) for key in (record.id, record.spec.name)}
+        for linked, _ in attachment.links:
+            if linked not in containers:
+                raise self._refused(f"container {linked}")
 
     def check_limits(self, limits: Resources) -> None:
         """Raise HTTPError 403 for limits that let a container take resources from others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 import time
 from typing import TYPE_CHECKING
@@ -40,6 +41,13 @@ def parse_timestamp(text: str) -> float | None:
     `1h30m`). None for "" and 0. Raises ValueError."""
     if not text or text == "0":
         return None
+    seconds = _seconds(text)
+    if not math.isfinite(seconds):
+        raise ValueError(f"the time {text} is out of range")
+    return seconds
+
+
+def _seconds(text: str) -> float:
     try:
         return float(text)
     except ValueError:

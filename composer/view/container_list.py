@@ -91,7 +91,7 @@ def _ports(record: ContainerRecord) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for text in record.spec.expose:
         port, _, protocol = text.partition("/")
-        if port.isdigit() and (int(port), protocol or "tcp") not in published:
+        if _is_number(port) and (int(port), protocol or "tcp") not in published:
             rows.append({"PrivatePort": int(port), "Type": protocol or "tcp"})
     for binding in record.state.ports:
         for host in [binding.host_ip] if binding.host_ip else ["0.0.0.0", "::"]:
@@ -151,6 +151,11 @@ def _check_values(filters: Filters) -> None:
             raise Refusal(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
 
 
+def _is_number(port: str) -> bool:
+    """Whether an exposed port, which may be any text, is a number."""
+    return port.isascii() and port.isdigit() and len(port) < 6
+
+
 def _named(name: str, wanted: str) -> bool:
     return matches(wanted, name) or matches(wanted, f"/{name}")
 
@@ -173,7 +178,7 @@ def _exposed(record: ContainerRecord) -> set[tuple[int, str]]:
     rows = set()
     for text in record.spec.expose if record.state.status.alive else ():
         port, _, protocol = text.partition("/")
-        if port.isdigit():
+        if _is_number(port):
             rows.add((int(port), protocol or "tcp"))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from engine.spec.state import ContainerRecord, Status
 if TYPE_CHECKING:
     from engine.spec.container import PortBinding
     from engine.spec.image import ImageConfig
+
+_PORTS = re.compile("([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 def status_text(record: ContainerRecord, now: float = 0.0) -> str:
@@ -60,6 +63,12 @@ class Publisher:
         return (self.target, self.url, self.published, self.protocol)
 
 
+def _range(text: str) -> range:
+    """The ports of `80` or `80-82`; none for any other text, which the API accepts as an exposed port."""
+    found = _PORTS.fullmatch(text)
+    return range(int(found[1]), min(int(found[2] or found[1]), 65535) + 1) if found else range(0)
+
+
 def publishers(record: ContainerRecord, image: ImageConfig | None) -> list[Publisher]:
     """Published and exposed ports of a running container, sorted by container port; none if it does not run."""
     if not record.state.status.alive:
@@ -68,8 +77,7 @@ def publishers(record: ContainerRecord, image: ImageConfig | None) -> list[Publi
     taken = {(row.target, row.protocol) for row in rows}
     for text in (*record.spec.expose, *(image.exposed_ports if image else ())):
         ports, _, protocol = text.partition("/")
-        first, _, last = ports.partition("-")
-        for port in range(int(first), int(last or first) + 1):
+        for port in _range(ports):
             if (port, protocol or "tcp") not in taken:
                 taken.add((port, protocol or "tcp"))
                 rows.append(Publisher("", port, 0, protocol or "tcp"))

@@ -26,7 +26,7 @@ def wanted(ports: Iterable[PortBinding], exposed: Iterable[str]) -> bool:
     if any(port.container_port == 53 for port in ports):
         return True
     for entry in exposed:
-        first, _, last = entry.partition("/")[0].partition("-")
+        first, _, last = entry.partition("/")[0][:11].partition("-")
         if first.isdecimal() and int(first) <= 53 <= int(last if last.isdecimal() else first):
             return True
     return False

@@ -262,7 +262,11 @@ def _linked(group: Group, record: ContainerRecord) -> dict[str, str]:
         if other.state.status.alive and address:
             exposed = {*other.spec.expose, *image.config.exposed_ports}
             texts = [text.partition("/") for text in exposed]
-            ports = {(int(number), protocol or "tcp") for number, _, protocol in texts if number.isdigit()}
+            ports = {
+                (int(number), protocol or "tcp")
+                for number, _, protocol in texts
+                if number.isdecimal() and len(number) < 6
+            }
             ports |= {(port.container_port, port.protocol) for port in other.spec.ports}
             environment = bundle.environment(other.spec, image)
             found |= link_variables.variables(record.spec.name, alias, address, ports, environment)

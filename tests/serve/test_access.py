@@ -278,3 +278,32 @@ def test_malformed_credentials_are_a_bad_request(api):
             "POST", "/images/create?fromImage=localhost:1/x&tag=1", {}, headers={"X-Registry-Auth": text}
         )
         assert connection[0] == 400
+
+
+def test_a_container_named_like_a_mode_does_not_open_it(narrow):
+    """The name `host` is free, and modes may name containers of the project."""
+    plain = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "mine_default"}}
+    narrow("POST", "/containers/create?name=host", plain)
+    for mode in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode", "NetworkMode"):
+        asked = {**plain, "HostConfig": {**plain["HostConfig"], mode: "host"}}
+        assert narrow.refused("POST", "/containers/create?name=escape", asked)[0] == 403, mode
+    joined = {**plain, "HostConfig": {**plain["HostConfig"], "PidMode": "container:host"}}
+    narrow("POST", "/containers/create?name=mine-joined", joined)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.route_localnet=1"}},
+        {"Links": ["api-foreign:x"]},
+    ],
+    ids=lambda endpoint: next(iter(endpoint)),
+)
+def test_attachments_are_restricted_too(narrow, endpoint):
+    asked = {"Image": "busybox", "NetworkingConfig": {"EndpointsConfig": {"mine_default": endpoint}}}
+    asked["HostConfig"] = {"NetworkMode": "mine_default"}
+    assert narrow.refused("POST", "/containers/create?name=escape", asked)[0] == 403
+    narrow("POST", "/networks/create", {"Name": "mine_other"})
+    joining = {"Container": "mine-web-1", "EndpointConfig": endpoint}
+    assert narrow.refused("POST", "/networks/mine_other/connect", joining)[0] == 403
+    narrow("DELETE", "/networks/mine_other")

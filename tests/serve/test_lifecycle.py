@@ -310,3 +310,40 @@ def test_a_joined_container_is_kept_by_its_id(api, make):
     assert {host[mode] for mode in joining} == {f"container:{one}"}
     for name in ("api-renamed", "api-joining"):
         assert api.raw("POST", f"/containers/{name}/start")[0] == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("kill?signal=%C2%B2", 400),
+        (f"kill?signal={'9' * 5000}", 400),
+        ("kill?signal=RTMIN%2Bx", 400),
+        (f"stop?t={'9' * 400}", 400),
+        ("stop?t=%C2%B2", 400),
+    ],
+)
+def test_numbers_that_are_none_are_refused(api, make, path, status):
+    make("sleep", "1000", name="api-numbers")
+    api("POST", "/containers/api-numbers/start")
+    assert api.raw("POST", f"/containers/api-numbers/{path}")[0] == status
+
+
+def test_odd_ports_do_not_break_listings(api, make):
+    """Docker accepts any text as exposed port."""
+    ports = ("²/tcp", "any", f"{'9' * 5000}/tcp", "80/tcp")
+    make("sleep", "1000", name="api-odd-ports", ExposedPorts={port: {} for port in ports})
+    api("POST", "/containers/api-odd-ports/start")
+    (record,) = api.get("/containers/json")
+    assert [port["PrivatePort"] for port in record["Ports"]] == [80]
+    api.get("/containers/json?filters=" + '{"expose":["80"]}')
+    api.get("/containers/api-odd-ports/json")
+    asked = {"Image": "busybox", "HostConfig": {"PortBindings": {"²/tcp": [{"HostPort": "1"}]}}}
+    assert api.refused("POST", "/containers/create", asked)[0] == 400
+
+
+def test_times_without_bounds_are_refused(api, make):
+    make("true", name="api-times")
+    for query in ("since=inf", f"since={'9' * 400}", "until=nan", f"since={'9' * 400}h"):
+        assert api.raw("GET", f"/containers/api-times/logs?stdout=1&{query}")[0] == 400
+        assert api.raw("GET", f"/events?{query}")[0] == 400
+    assert api.raw("GET", f"/containers/api-times/logs?stdout=1&tail={'9' * 5000}")[0] == 200

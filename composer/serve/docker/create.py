@@ -166,7 +166,7 @@ def _ports(payload: body.Create, host: body.HostConfig, image: ImageRecord) -> t
         port, protocol = _port(key)
         for binding in bindings or [body.PortBinding()]:
             text = binding.host_port or ""
-            if (text and not re.fullmatch(r"\d{1,5}(-\d{1,5})?", text)) or any(
+            if (text and not re.fullmatch("[0-9]{1,5}(-[0-9]{1,5})?", text)) or any(
                 int(p) > 65535 for p in text.split("-") if p
             ):
                 raise BadRequest(f"invalid port specification: {text!r}")
@@ -190,7 +190,7 @@ def _ports(payload: body.Create, host: body.HostConfig, image: ImageRecord) -> t
 def _port(text: str) -> tuple[int, str]:
     number, _, protocol = text.partition("/")
     protocol = protocol or "tcp"
-    if not number.isdigit() or not 0 < int(number) < 65536 or protocol not in ("tcp", "udp", "sctp"):
+    if not re.fullmatch("[0-9]{1,5}", number) or not 0 < int(number) < 65536 or protocol not in ("tcp", "udp", "sctp"):
         raise BadRequest(f"invalid port specification: {text!r}")
     return int(number), protocol
 

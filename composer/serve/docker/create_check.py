@@ -34,6 +34,8 @@ NAMESPACES = {
 }
 """Name of the mode in messages → its field, and a pattern of its valid values."""
 
+_NUMBER = re.compile("[0-9]{1,9}")
+_REAL_TIME = re.compile(r"RTM(IN|AX)([+-][0-9]{1,2})?")
 JOINED = {"network_mode": "NetworkMode", "pid_mode": "PidMode", "ipc_mode": "IpcMode"}
 """Field → HostConfig's name of the modes that can join another container."""
 
@@ -55,13 +57,9 @@ def check(payload: body.Create, host: body.HostConfig) -> None:
 
 def check_signal(text: str) -> None:
     """Check a signal by name or number, as in kill(1). Raises BadRequest."""
-    name = text.upper()
-    number = (
-        int(text)
-        if text.isdigit()
-        else signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}", 0)
-    )
-    if not number and name.removeprefix("SIG").startswith(("RTMIN", "RTMAX")):
+    name = text.upper().removeprefix("SIG")
+    number = int(text) if _NUMBER.fullmatch(text) else signal.Signals.__members__.get(f"SIG{name}", 0)
+    if not number and _REAL_TIME.fullmatch(name):
         return
     if not 0 < int(number) < signal.NSIG:
         raise BadRequest(f"invalid signal: {text}")

@@ -181,7 +181,7 @@ async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
     try:
         record = _named(server, request)
         wanted = request.query("signal") or "SIGKILL"
-        if wanted.isdigit() and int(wanted) >= signal.NSIG:
+        if re.fullmatch("[0-9]+", wanted) and (len(wanted) > 9 or int(wanted) >= signal.NSIG):
             raise BadRequest(f"the linux daemon does not support signal {wanted}")
         create_check.check_signal(wanted)
         if not record.state.status.alive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def _reader(server: Server, request: Request, record: ContainerRecord) -> LogRea
             record.id,
             since=round((since or 0) * 1e9),
             until=round((until or 0) * 1e9),
-            tail=int(tail) if tail.isdigit() else None,
+            tail=int(tail) if re.fullmatch("[0-9]{1,18}", tail) else None,
         )
     except Unsupported as error:
         raise HTTPError(501, error.message) from None

@@ -11,7 +11,6 @@ from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
 from composer.view import lookup, networks
-from engine.vocabulary import PREDEFINED_NETWORKS
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -37,9 +36,8 @@ async def connect(server: Server, request: Request, exchange: Exchange) -> Reply
         raise HTTPError(403, reason)
     if name in {one.network for one in record.spec.networks}:
         raise HTTPError(403, f"endpoint with name {record.spec.name} already exists in network {name}")
-    if name in PREDEFINED_NETWORKS:
-        server.access.check_networks([name], server.engine)
     wanted = attachment(name, payload.endpoint_config or body.Endpoint())
+    server.access.check_attachment(wanted, server.engine)
     operation = Connect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, attachment=wanted)
     await perform(server, record.group, operation)
     _record_event(server, "connect", network, record)

@@ -15,6 +15,7 @@ MAX_JSON = 8 * 1024 * 1024
 """Size limit of a JSON body. Requests of Docker's API are far smaller."""
 
 T = TypeVar("T")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 WRONG_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}")
 OBJECT: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 """Decodes any JSON, for bodies whose fields are checked one by one."""
@@ -65,14 +66,15 @@ class Request:
         return value.strip().lower() not in ("", "0", "no", "false", "none")
 
     def number(self, name: str, default: int | None = None) -> int | None:
-        """An integer; `default` if it is absent or empty. Raises BadRequest."""
+        """An integer of 64 bits; `default` if it is absent or empty. Raises BadRequest."""
         value = self.query(name)
         if not value:
             return default
-        try:
-            return int(value)
-        except ValueError:
-            raise BadRequest(f'strconv.Atoi: parsing "{value}": invalid syntax') from None
+        if not _INTEGER.fullmatch(value):
+            raise BadRequest(f'strconv.Atoi: parsing "{value}": invalid syntax')
+        if len(value) > 20 or not -(1 << 63) <= int(value) < 1 << 63:
+            raise BadRequest(f'strconv.Atoi: parsing "{value}": value out of range')
+        return int(value)
 
     @property
     def length(self) -> int | None:
