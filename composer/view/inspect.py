@@ -281,6 +281,8 @@ def networks(engine: Engine, record: ContainerRecord) -> dict[str, dict[str, Any
 
 def _endpoint(record: ContainerRecord, endpoint: Endpoint | None, network: NetworkRecord | None) -> dict[str, Any]:
     names = [record.spec.name, *(endpoint.aliases if endpoint else ()), record.id[:12]]
+    if record.spec.hostname:
+        names.append(record.spec.hostname)
     return {
         "MacAddress": endpoint.mac_address if endpoint else "",
         "NetworkID": network.id if network else "",

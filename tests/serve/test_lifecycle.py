@@ -347,3 +347,12 @@ def test_times_without_bounds_are_refused(api, make):
         assert api.raw("GET", f"/containers/api-times/logs?stdout=1&{query}")[0] == 400
         assert api.raw("GET", f"/events?{query}")[0] == 400
     assert api.raw("GET", f"/containers/api-times/logs?stdout=1&tail={'9' * 5000}")[0] == 200
+
+
+def test_links_are_not_removed(api, make):
+    """A link ends with its container."""
+    make("sleep", "1000", name="api-target", HostConfig={"NetworkMode": "bridge"})
+    make("true", name="api-linked", HostConfig={"NetworkMode": "bridge", "Links": ["api-target:there"]})
+    for path, status in (("api-linked/there", 400), ("api-linked/nosuch", 404), ("nosuch/x", 404), ("api-linked", 409)):
+        assert api.raw("DELETE", f"/containers/{path}?link=1")[0] == status, path
+    assert len(api.get("/containers/json?all=1")) == 2

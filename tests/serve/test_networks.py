@@ -7,7 +7,12 @@ from tests.serve.conftest import serving
 
 def test_connect_and_disconnect(api):
     network = api("POST", "/networks/create", {"Name": "joined"})["Id"]
-    body = {"Image": "busybox", "Cmd": ["sleep", "100"], "NetworkingConfig": {"EndpointsConfig": {}}}
+    body = {
+        "Image": "busybox",
+        "Hostname": "host-a",
+        "Cmd": ["sleep", "100"],
+        "NetworkingConfig": {"EndpointsConfig": {}},
+    }
     other = api("POST", "/networks/create", {"Name": "first"})["Id"]
     one = api("POST", "/containers/create", {**body, "HostConfig": {"NetworkMode": "first"}})["Id"]
     try:
@@ -17,6 +22,7 @@ def test_connect_and_disconnect(api):
         found = api.get(f"/containers/{one}/json")["NetworkSettings"]["Networks"]
         assert set(found) == {"first", "joined"} and found["joined"]["IPAddress"]
         assert "known" in found["joined"]["Aliases"]
+        assert {"known", one[:12], "host-a"} < set(found["joined"]["DNSNames"])
         assert one in api.get("/networks/joined")["Containers"]
         assert api.refused("POST", "/networks/joined/connect", {"Container": one})[0] == 403
         assert api.raw("POST", "/networks/joined/disconnect", {"Container": one})[0] == 200

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import msgspec
@@ -229,10 +229,10 @@ async def rename(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
+    if request.flag("link"):
+        _refuse_unlink(server, request.arguments["id"])
     record = _named(server, request)
     force = request.flag("force")
-    if request.flag("link"):
-        raise BadRequest("link=1 is not supported: links of the default bridge end with their container")
     if not force:
         check_removable(record, request.arguments["id"])
     operation = Remove(
@@ -242,6 +242,17 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
         server.observer.will_kill(record, signal.SIGKILL)
     await perform(server, record.group, operation)
     return NO_CONTENT
+
+
+def _refuse_unlink(server: Server, path: str) -> NoReturn:
+    """Refuse to remove the link `container/alias`. Raises HTTPError 400, 404, 409."""
+    name, slash, alias = path.strip("/").partition("/")
+    record = lookup.container(server.engine, name)
+    if not slash:
+        raise HTTPError(409, "Conflict, cannot remove the default link name of the container")
+    if alias not in {known for _, known in record.spec.links}:
+        raise HTTPError(404, f"No such container: {path}")
+    raise BadRequest(f"link {path} cannot be removed: links of the default bridge end with their container")
 
 
 async def wait(server: Server, request: Request, exchange: Exchange) -> None:
