@@ -176,6 +176,8 @@ def _command(words: list[str]) -> tuple[Command, Callable[[Context, Args], int |
     module = importlib.import_module(module_of(words[0]))
     found = getattr(module, "GROUP", None) or (module.COMMAND, module.run)
     while isinstance(found, Group):
+        if found.flags and words[1:2] not in ([], ["--help"], ["-h"]):
+            words = [words[0], *parse(found.flags, words[1:], interspersed=False).positional]
         word = next((word for word in words[1:2] if word not in ("--help", "-h")), "")
         if not word:
             from composer.cli.parsing.help import group_help

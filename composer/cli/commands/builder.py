@@ -6,7 +6,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.build_flags import BUILD
+from composer.cli.parsing.build_flags import BUILD, BUILDER, DEBUG
 from composer.cli.parsing.command_table import group
 from composer.cli.parsing.flag_values import byte_size
 from composer.cli.parsing.flags import Args, Command, Flag
@@ -78,10 +78,6 @@ def prune(context: Context, args: Args) -> int:
     return 0
 
 
-_BUILDER = Flag(
-    "builder", "Override the configured builder instance", "string", refused="composer has a single built-in builder"
-)
-_DEBUG = Flag("debug", "Without effect: COMPOSER_DEBUG=1 shows more of errors", short="D", hidden=True)
 _FILTER = Flag("filter", "Filter the records: until=24h, description=TEXT, id=…", "strings", metavar="filter")
 
 
@@ -109,7 +105,7 @@ GROUP = group(
                 "builder du",
                 "Disk usage of the build cache",
                 "builder du [OPTIONS]",
-                (_BUILDER, _DEBUG, _FILTER, FORMAT, Flag("verbose", "Show details of each step")),
+                (BUILDER, DEBUG, _FILTER, FORMAT, Flag("verbose", "Show details of each step")),
                 positional=(0, 0),
             ),
             du,
@@ -122,8 +118,8 @@ GROUP = group(
                 "builder prune [OPTIONS]",
                 (
                     Flag("all", "Remove all unused build cache, not just dangling ones", short="a"),
-                    _BUILDER,
-                    _DEBUG,
+                    BUILDER,
+                    DEBUG,
                     _FILTER,
                     FORCE,
                     Flag(
@@ -158,4 +154,5 @@ GROUP = group(
         "imagetools": "use image inspect, tag and push; image build --platform creates an index",
         **dict.fromkeys(("create", "inspect", "ls", "rm", "stop", "use"), "composer has a single built-in builder"),
     },
+    flags=(BUILDER, DEBUG),
 )

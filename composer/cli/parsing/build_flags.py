@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from composer.cli.parsing.flags import Flag
 
+BUILDER = Flag(
+    "builder",
+    "Override the configured builder instance: only default, which is built in",
+    "string",
+    refused='composer has a single built-in builder, "default"',
+    accepted="default",
+)
+DEBUG = Flag("debug", "Without effect: COMPOSER_DEBUG=1 shows more of errors", short="D", hidden=True)
 BUILD = (
     Flag("add-host", "Add a custom host-to-IP mapping (host:ip)", "strings"),
     Flag("allow", "Allow extra privileged entitlement (network.host, security.insecure)", "strings"),
@@ -11,7 +19,7 @@ BUILD = (
     Flag("attest", "Attestation parameters: type=provenance,mode=max or type=sbom,generator=IMAGE", "strings"),
     Flag("build-arg", "Set build-time variables: NAME=VALUE, or NAME to pass on the caller's value", "strings"),
     Flag("build-context", "Additional build contexts: NAME=PATH", "strings"),
-    Flag("builder", "Override the configured builder instance", "string", refused="composer has a single built-in builder"),
+    BUILDER,
     Flag("cache-from", "External cache sources: user/app:cache, type=local,src=PATH", "strings"),
     Flag("cache-to", "Cache export destinations: type=registry,ref=user/app:cache, type=local,dest=PATH", "strings"),
     Flag("call", "Set method for evaluating build (build, check, outline, targets)", "string", default="build"),
@@ -24,7 +32,7 @@ BUILD = (
     Flag("cpus", "Number of CPUs for each RUN instruction", "string"),
     Flag("cpuset-cpus", "CPUs in which to allow execution of RUN instructions (0-3, 0,1)", "string"),
     Flag("cpuset-mems", "Memory nodes in which to allow execution of RUN instructions", "string"),
-    Flag("debug", "Without effect: COMPOSER_DEBUG=1 shows more of errors", short="D", hidden=True),
+    DEBUG,
     Flag("disable-content-trust", "Deprecated, without effect", default=True, hidden=True),
     Flag("file", 'Name of the Dockerfile (default: "PATH/Dockerfile"), or its URL; - for stdin', "string", short="f"),
     Flag("force-rm", "Deprecated, without effect", hidden=True),

@@ -109,9 +109,10 @@ def group(
     entries: Mapping[str, tuple[Command, Runner] | Group],
     aliases: Mapping[str, str] | None = None,
     refused: Mapping[str, str] | None = None,
+    flags: Sequence[Flag] = (),
 ) -> Group:
     """The description of a group of the table, for its module."""
-    return Group(name, COMMANDS[name], entries, aliases, refused)
+    return Group(name, COMMANDS[name], entries, aliases, refused, flags)
 
 
 def module_of(name: str) -> str:

@@ -27,9 +27,12 @@ NO_SWARM = "composer has no Swarm mode"
 
 class Flag:
     """One flag. `kind`: bool, string, strings (repeatable), int, uint. `attribute` is its name in the result. `aliases`
-    are names that docker compose accepts without documenting them."""
+    are names that docker compose accepts without documenting them. `accepted` is the only value that `refused` does not
+    refuse."""
 
-    __slots__ = ("aliases", "attribute", "default", "help", "hidden", "kind", "metavar", "name", "refused", "short")
+    __slots__ = (
+        "accepted", "aliases", "attribute", "default", "help", "hidden", "kind", "metavar", "name", "refused", "short",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -42,12 +45,13 @@ class Flag:
         metavar: str = "",
         hidden: bool = False,
         refused: str = "",
+        accepted: str = "",
         attribute: str = "",
         aliases: tuple[str, ...] = (),
     ) -> None:
         self.name, self.help, self.kind, self.short = name, help, kind, short
         self.default: Any = default if default is not None else {"bool": False, "string": "", "strings": ()}.get(kind)
-        self.metavar, self.hidden, self.refused = metavar, hidden, refused
+        self.metavar, self.hidden, self.refused, self.accepted = metavar, hidden, refused, accepted
         self.attribute = attribute or name.replace("-", "_")
         self.aliases = aliases
 
@@ -106,9 +110,9 @@ Runner = Callable[["Context", Args], int]
 class Group:
     """A module's description of a group of commands (`composer image ls`), as `GROUP`: name → the command and the
     function that runs it, or a nested group. `aliases` are docker's other names for them, `refused` docker's commands that
-    do not exist here, with what to use instead."""
+    do not exist here, with what to use instead. `flags` stand before the command's name, and have no effect."""
 
-    __slots__ = ("_entries", "aliases", "name", "refused", "short")
+    __slots__ = ("_entries", "aliases", "flags", "name", "refused", "short")
 
     def __init__(
         self,
@@ -117,8 +121,9 @@ class Group:
         entries: Mapping[str, tuple[Command, Runner] | Group],
         aliases: Mapping[str, str] | None = None,
         refused: Mapping[str, str] | None = None,
+        flags: Sequence[Flag] = (),
     ) -> None:
-        self.refused = dict(refused or {})
+        self.refused, self.flags = dict(refused or {}), flags
         self.name, self.short, self._entries, self.aliases = name, short, dict(entries), dict(aliases or {})
 
     @property
@@ -209,7 +214,7 @@ def _cluster(args: Args, by_short: dict[str, Flag], letters: str, rest: list[str
 
 
 def _set(args: Args, flag: Flag, value: str | None, rest: list[str]) -> None:
-    if flag.refused and not (flag.kind == "bool" and value in FALSE):
+    if flag.refused and not flag.accepted and not (flag.kind == "bool" and value in FALSE):
         raise UsageError(f"--{flag.name} is not supported: {flag.refused}")
     args.given.add(flag.name)
     if flag.kind == "bool":
@@ -221,6 +226,8 @@ def _set(args: Args, flag: Flag, value: str | None, rest: list[str]) -> None:
         if not rest:
             raise UsageError(f"flag needs an argument: {flag}")
         value = rest.pop(0)
+    if flag.refused and value != flag.accepted:
+        raise UsageError(f"--{flag.name} {value} is not supported: {flag.refused}")
     if flag.kind == "strings":
         getattr(args, flag.attribute).append(value)
     elif flag.kind in ("int", "uint"):

@@ -197,6 +197,7 @@ def test_disk_usage(composer):
     assert [line.split()[0] for line in lines[1:]] == ["Images", "Containers", "Local", "Build"]
     assert "Images space usage:" in composer("system", "df", "-v").out
     assert "Reclaimable" in composer("builder", "du").out
+    assert "Reclaimable" in composer("builder", "--builder", "default", "-D", "du", "--builder=default", "--debug").out
     assert json.loads(composer("system", "info", "--format", "json").out)["Images"] >= 1
 
 
