@@ -52,7 +52,7 @@ class Background:
     def last_words(self) -> str:
         """Why it failed: the file system where it can write nothing, not even its log, else the end of its log: the
         last line, and the one before unless it is of a traceback."""
-        from engine import disk_reserve
+        from engine import disk_reserve  # late: only for a failure
         from engine.errors import unwritable
 
         folder = os.path.dirname(self._log)

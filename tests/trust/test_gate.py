@@ -1,4 +1,4 @@
-"""Registries and mirrors that serve something else than what was signed or locked."""
+"""Registries and mirrors that serve other images than those that were signed or locked."""
 
 import http.server
 import json

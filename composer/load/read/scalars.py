@@ -68,7 +68,7 @@ def timestamp(text: str) -> str:
     # A zone follows after a T only, and must follow there.
     if match is None or (match[4] and (text[match.end(3)] == " ") != (match[8] is None)):
         return ""
-    import datetime
+    import datetime  # late: few values are dates
 
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
     try:

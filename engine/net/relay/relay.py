@@ -33,6 +33,7 @@ from engine.vocabulary import IP_PROTOCOLS
 
 _ADD, _REMOVE, _PUBLISH = 1, 2, 3
 _MOST_ENTRIES = 180
+"""Ports of one message at most (MOST_ENTRIES of published.h)."""
 _HEAD = struct.Struct("=IIII")  # struct message
 _LISTENING = struct.Struct("=HH")
 _PUBLISHED = struct.Struct("=HHH16s")
