@@ -27,10 +27,11 @@ def side_by_side(
         try:
             task(context.new_engine())
         except Exception as error:
+            why = str(error).partition("\n")[0]
             if ignore_failures:
-                progress.update(name, "Warning", State.WARNING, detail=str(error).partition("\n")[0])
+                progress.update(name, "Warning", State.WARNING, detail=why)
             else:
-                progress.update(name, "Error", State.ERROR)
+                progress.fail(name, why)
             failures.append(error)
 
     if len(tasks) == 1:

@@ -35,6 +35,11 @@ class Progress:
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
         """The step has the status `text`, followed by `detail` (an error's first line, a pull's image)."""
 
+    def fail(self, step: str, why: str) -> None:
+        """The step has failed. The command ends with `why`, so people read it there; only programs get it here too."""
+        del why
+        self.update(step, "Error", State.ERROR)
+
     def transfer(self, step: str, part: str, current: int, total: int) -> None:
         """Bytes of one part (a layer) of a step."""
 
@@ -93,6 +98,9 @@ class JsonProgress(Progress):
         if self._last.get(step) != (text, detail):
             self._last[step] = (text, detail)
             self._write({"id": step, "status": state.value, "text": text, "details": detail})
+
+    def fail(self, step: str, why: str) -> None:
+        self.update(step, "Error", State.ERROR, detail=why)
 
     def transfer(self, step: str, part: str, current: int, total: int) -> None:
         percent = min(100 * current // total, 100) if total > 0 else 0

@@ -229,6 +229,18 @@ def test_json_and_quiet() -> None:
     assert stream.getvalue() == ""
 
 
+def test_only_programs_get_the_cause_with_the_failed_step() -> None:
+    shown = {}
+    for mode in ("plain", "json"):
+        progress, stream = sink(mode)
+        progress.fail("Image a", "no such host")
+        shown[mode] = stream.getvalue()
+    assert shown["plain"] == " Image a Error\n"
+    assert json.loads(shown["json"]) == {
+        "id": "Image a", "status": "Error", "text": "Error", "details": "no such host",
+    }  # fmt: skip
+
+
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(UsageError, match='unsupported --progress value "fancy"'):
         sink("fancy")
