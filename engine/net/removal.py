@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
-import os
 import socket
 from collections.abc import Sequence
 
@@ -128,13 +127,11 @@ def _remove_bridges(records: Sequence[NetworkRecord]) -> None:
     from engine.net import messages
 
     ours = [record.bridge for record in records if not record.adopted]
-    group = int.from_bytes(os.urandom(4), "big") | 1  # not 0, the group of every link that is in none
     with Rtnetlink() as kernel:
         if len(ours) == 1:
             kernel.do("remove link", ours[0], [messages.delete_link(ours[0])], accept=(errno.ENODEV,))
         elif ours:
-            moved = [messages.into_group(name, group) for name in ours]
-            kernel.do("remove links", f"{ours[0]} …", [*moved, messages.delete_group(group)], accept=(errno.ENODEV,))
+            kernel.do("remove links", f"{ours[0]} …", messages.delete_together(ours), accept=(errno.ENODEV,))
         for record in records:
             if record.adopted:
                 _take_addresses(kernel, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -114,6 +115,19 @@ def remove(names: Iterable[str]) -> None:
     with Rtnetlink() as kernel:
         for name in names:
             kernel.do("remove link", name, [messages.delete_link(name)], accept=(errno.ENODEV,))
+
+
+def discard(container_ids: Iterable[str]) -> None:
+    """Remove the pairs of containers that have exited. A TCP connection whose peer is silent keeps a network namespace,
+    and its address, for minutes (tcp_orphan_retries, tcp(7)): it would answer in place of the address's next owner.
+    Failures are ignored: in the end the kernel removes the pairs."""
+    from engine.net import messages
+
+    prefixes = tuple(endpoint.host_interface(one, 0)[:-2] for one in container_ids)
+    with contextlib.suppress(OSError, OperationFailed), Rtnetlink() as kernel:
+        names = [link.name for link in kernel.links() if link.name.startswith(prefixes)]
+        if names:
+            kernel.do("remove links", f"{names[0]} …", messages.delete_together(names), accept=(errno.ENODEV,))
 
 
 def replug(record: NetworkRecord, names: Iterable[str]) -> list[str]:

@@ -69,6 +69,8 @@ class Wiring:
         """Container id → endpoints on LANs that the host reaches through its own link."""
         self._left: set[str] = set()
         """Addresses of containers that have just stopped."""
+        self._gone: set[str] = set()
+        """The containers that had them, unless they have been started again."""
         self._forgetting: asyncio.TimerHandle | None = None
         self._withdrawn: list[tuple[str, Port]] = []
         self._withdrawing = asyncio.Lock()
@@ -166,13 +168,14 @@ class Wiring:
         self._show(container_id, [plan.endpoint for plan in plans])
 
     async def disconnect(self, container_id: str) -> None:
-        """Remove rules, then ports and leases; the links disappear with the network namespace."""
+        """Remove rules, then ports and leases. The links disappear with the network namespace, or when we forget the
+        addresses."""
         if rules := self._rules.pop(container_id, []):
             await self._withdraw(container_id, rules)
         self._hide(self._shown.pop(container_id, ()))
         self._let_go(container_id)
         rows = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
-        self._schedule_forget({row[0] for row in rows})
+        self._schedule_forget({row[0] for row in rows}, {container_id})
         self.release(container_id)
         await removal.leave_default(self.store)
 
@@ -186,20 +189,23 @@ class Wiring:
                 if self._enforcement is not None:
                     self._enforcement.disallow(removed)
 
-    def _schedule_forget(self, addresses: set[str]) -> None:
-        """Forget connections, batched with those of containers that stop soon after, because the kernel searches all
-        connections."""
+    def _schedule_forget(self, addresses: set[str], gone: set[str]) -> None:
+        """Forget connections, and remove links that are left of the containers `gone`, batched with those of containers
+        that stop soon after, because the kernel searches all connections."""
         if addresses and not self._left:
             self._forgetting = asyncio.get_running_loop().call_later(_FORGET_DELAY, self._forget)
         self._left |= addresses
+        self._gone |= gone
 
     def _forget(self) -> None:
-        left, self._left = self._left, set()
+        (left, self._left), (gone, self._gone) = (self._left, set()), (self._gone, set())
         if left:
             if self._forgetting is not None:
                 self._forgetting.cancel()
             from engine.net import conntrack  # late: nothing is forgotten at the first start
 
+            if gone:
+                veth.discard(gone)
             conntrack.forget(left)
 
     def release(self, container_id: str) -> None:
@@ -246,7 +252,7 @@ class Wiring:
         self._hide(removed)
         ipam.release(self.store, container_id, network)
         self._let_go(container_id, network)
-        self._schedule_forget({one for end in removed for one in _addresses(end)})
+        self._schedule_forget({one for end in removed for one in _addresses(end)}, set())
         if network == bridge.DEFAULT:
             await removal.leave_default(self.store)
         return left
@@ -377,7 +383,8 @@ class Wiring:
         with self.store.transaction(freeing=True) as db:
             owners = known()
             rows = db.execute("SELECT owner, address FROM addresses").fetchall()
-            self._schedule_forget({address for owner, address in rows if owner not in owners})
+            left = [(owner, address) for owner, address in rows if owner not in owners]
+            self._schedule_forget({address for _, address in left}, {owner for owner, _ in left})
             for table in ("addresses", "ports"):
                 for (owner,) in db.execute(f"SELECT DISTINCT owner FROM {table}").fetchall():
                     if owner not in owners:
@@ -447,6 +454,7 @@ class Wiring:
 
     async def _connect_all(self) -> None:
         jobs, self._jobs = self._jobs, []
+        self._gone.difference_update(job.container_id for job in jobs)
         try:
             failures = veth.plug([(job.pid, job.plans) for job in jobs])
             whole = [job for job, failure in zip(jobs, failures, strict=True) if failure is None]

@@ -99,7 +99,23 @@ async def test_restart_before_the_kernel_has_removed_the_old_links(store, wiring
             pass
         assert before.host_interface in links()
         async with connected(wiring, second, Attachment(network="n")) as ((after,), _):
+            wiring._forget()
             assert after == before and addresses(second, "eth0") == {f"{after.ipv4_address}/24"}
+
+
+@running
+async def test_an_address_does_not_answer_for_its_earlier_owner(store, wiring, spaces):
+    """An orphaned connection keeps the network namespace of a container that has exited."""
+    first, second = spaces(), spaces()
+    async with network(store):
+        async with connected(wiring, first, Attachment(network="n")) as ((before,), _):
+            assert reaches(None, before.ipv4_address, 80, first.listen(80))
+        async with connected(wiring, second, Attachment(network="n")) as ((after,), _):
+            assert after.ipv4_address == before.ipv4_address and after.host_interface in links()
+            assert before.host_interface not in links()
+            assert reaches(None, after.ipv4_address, 80, second.listen(80))
+        wiring._forget()
+        assert after.host_interface not in links()
 
 
 @running
