@@ -2,7 +2,7 @@
 
     from composer.api import Project
 
-    with Project("shop", profiles=["debug"]) as project:     # the block's end takes it down
+    with Project("shop", profiles=["debug"]) as project:     # the folder shop; the block's end takes it down
         project.up(wait=True)
         print(project.exec("web", "hostname").stdout)
 

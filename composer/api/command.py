@@ -10,13 +10,14 @@ import msgspec
 
 from composer.api.values import ComposerError, Container, Event, LogLine, Port
 
+PS = ["ps", "--all", "--no-trunc", "--format", "json"]
 _JSON = msgspec.json.Decoder()
 
 
 class ProjectBase:
     """The base of Project and AsyncProject: how a project's commands run. `folder`: the folder of its files; `files`,
     `profiles`, `env_files`: as -f, --profile and --env-file; `environ`: the processes' environment, the caller's for
-    None."""
+    None. `name`: the project's, by default chosen as by the command line."""
 
     def __init__(
         self,
@@ -37,6 +38,9 @@ class ProjectBase:
         self._head += ["--project-name", name] if name else []
 
     def _line(self, *words: str) -> list[str]:
+        """The command line. Raises ComposerError if the folder is missing, which would look like a missing program."""
+        if not os.path.isdir(self._folder):
+            raise ComposerError(f"{self._folder} is not a folder", 1)
         return [*self._head, *words]
 
 
@@ -84,7 +88,7 @@ def failure(code: int, stderr: bytes) -> ComposerError:
 
 
 def containers(printed: bytes) -> list[Container]:
-    """From `ps --all --format json`."""
+    """From PS."""
     return [_container(_JSON.decode(line)) for line in printed.splitlines() if line.strip()]
 
 

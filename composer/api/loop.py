@@ -50,7 +50,7 @@ class AsyncProject(command.ProjectBase):
 
     async def ps(self) -> list[Container]:
         """See Project.ps."""
-        return command.containers(await self._run(["ps", "--all", "--format", "json"]))
+        return command.containers(await self._run(command.PS))
 
     def logs(
         self, *services: str, follow: bool = False, since: str = "", tail: int | None = None

@@ -47,7 +47,7 @@ class Project(command.ProjectBase):
 
     def ps(self) -> list[Container]:
         """All containers of services, including exited ones."""
-        return command.containers(self._run(["ps", "--all", "--format", "json"]))
+        return command.containers(self._run(command.PS))
 
     def logs(self, *services: str, follow: bool = False, since: str = "", tail: int | None = None) -> Iterator[LogLine]:
         """Yield log lines; with `follow` until the containers exit or the caller closes the iterator."""

@@ -23,8 +23,8 @@ class Port(Struct, frozen=True):
 
 
 class Container(Struct, frozen=True, kw_only=True):
-    """`state`: created, running, paused, restarting, removing, exited or dead; `health`: starting, healthy, unhealthy, "" for
-    none. `exit_code` is 0 while it runs."""
+    """`id`: all 64 digits, as in Event; `state`: created, running, paused, restarting, removing, exited or dead; `health`:
+    starting, healthy, unhealthy, "" for none. `exit_code` is 0 while it runs."""
 
     id: str
     name: str
@@ -37,7 +37,8 @@ class Container(Struct, frozen=True, kw_only=True):
 
 
 class LogLine(Struct, frozen=True):
-    """`container`: its name; `time`: RFC 3339 with nanoseconds, in UTC; `text` without the newline."""
+    """`container`: its name without the project's, such as `web-1`; `time`: RFC 3339 with nanoseconds, in UTC; `text`
+    without the newline."""
 
     container: str
     time: str

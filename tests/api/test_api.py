@@ -36,7 +36,8 @@ def test_a_project_from_up_to_down(asked):
         assert [(line.container, line.text) for line in project.logs()] == [("web-1", "hello")]
         done = project.exec("web", "sh", "-c", "cat; echo $X >&2; exit 3", input=b"given", environment={"X": "y"})
         assert (done.exit_code, done.stdout, done.stderr) == (3, b"given", b"y\n")
-        assert [event.action for event in project.events(since="1h", until="0s")][:2] == ["create", "start"]
+        first, second, *_ = project.events(since="1h", until="0s")
+        assert [(event.action, event.id) for event in (first, second)] == [("create", web.id), ("start", web.id)]
         following = project.logs("web", follow=True)
         assert next(following).text == "hello"
         following.close()
@@ -50,6 +51,8 @@ def test_failures_are_errors_with_the_commands_words(asked):
     assert error.value.exit_code == 1
     with pytest.raises(ComposerError, match="no such service: nosuch"):
         list(project.logs("nosuch"))
+    with pytest.raises(ComposerError, match="absent is not a folder"):
+        Project(f"{asked['folder']}/absent").ps()
     with pytest.raises(ValueError, match="the program is missing"):
         project.exec("web")
 
