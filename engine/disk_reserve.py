@@ -12,7 +12,7 @@ from engine.paths import private
 
 _SIZE, _STEP = 8 << 20, 512 << 10
 _ENOUGH = 4 * _SIZE
-"""Free bytes required before the reserve is created."""
+"""Free bytes required before space is reserved."""
 _SCARCE = 2 * _STEP
 _PROBE = bytes(64 << 10)
 _BTRFS_IOC_SYNC = 0x9408
@@ -23,10 +23,15 @@ def keep(state: str) -> None:
     path = f"{state}/reserve"
     with contextlib.suppress(OSError):
         if not os.path.exists(path) or os.stat(path).st_size < _SIZE:
-            if _free(state) >= _ENOUGH:
+            if has_room(state):
                 with open(path, "wb", opener=private) as file:
                     for start in range(0, _SIZE, _STEP):  # separate extents, because btrfs frees only whole ones
                         os.posix_fallocate(file.fileno(), start, _STEP)
+
+
+def has_room(folder: str) -> bool:
+    """Whether there is so much space that some can be reserved. Raises OSError."""
+    return _free(folder) >= _ENOUGH
 
 
 def give(state: str) -> bool:

@@ -20,6 +20,10 @@ from engine.paths import Roots, make_private
 
 _PATIENCE = 600.0
 """Seconds that one writer waits for the others."""
+_LOG = 2000 * (4096 + 24)
+"""Bytes of the write-ahead log that are allocated: twice the 1000 pages, each with a header, after which SQLite copies them to
+the database and begins again (https://sqlite.org/pragma.html#pragma_wal_autocheckpoint). While the disk is full it cannot
+do so if the database has to grow; then the second half holds the removals."""
 SCHEMA_VERSION = 7
 
 SCHEMA = """
@@ -178,6 +182,19 @@ class Store:
         except sqlite3.Error as error:
             _roll_back(db)
             raise _failed("write to", self.roots.database, error) from error
+
+    def reserve_log(self) -> None:
+        """Allocate the blocks of the write-ahead log if there is room, so that on a full disk removals can be recorded even
+        if other processes take the blocks that we free. They last as long as this thread's connection. SQLite ignores what
+        follows the last valid page.
+        """
+        try:
+            # Under the write lock, because on some file systems posix_fallocate(3) writes.
+            with self.transaction(), open(f"{self.roots.database}-wal", "r+b") as file:
+                if disk_reserve.has_room(self.roots.state):
+                    os.posix_fallocate(file.fileno(), 0, _LOG)
+        except (OSError, OperationFailed):
+            pass  # a read-only file system, for instance
 
     def close(self) -> None:
         """Close the connections of all threads, none of which may be using one."""

@@ -202,6 +202,7 @@ class Session:
             found = await adopt.take_over(self._group, clean=clean)
         if self._group.link.is_launching:
             self._tasks.start_soon(self._group.link.await_launch)
+        self._group.store.reserve_log()
         return found
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
 from engine.keeper.launch import Launch as KeeperLaunch
 from engine.paths import Roots
+from engine.session.group_store import claim, release
 from engine.spec.image import ImageConfig
 from engine.store import Store
 from tests.scenario.command import SESSION
@@ -52,7 +53,7 @@ def mounted(kind, place, image):
     shorten files."""
     if kind in ("tmpfs", "inodes"):
         few = ",nr_inodes=2000" if kind == "inodes" else ""
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=48m,mode=700{few}", "tmpfs", place], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64m,mode=700{few}", "tmpfs", place], check=True)
         return
     if not shutil.which("mkfs.btrfs"):
         pytest.skip("needs mkfs.btrfs")
@@ -140,6 +141,27 @@ def test_container_that_cannot_restart_is_not_stopped(project):
     shutil.rmtree(f"{project.own.state}/others")
     project("restart", "-t", "0", "quiet", "logger")
     assert project("ps", "-q", "quiet", "logger").stdout == before
+
+
+def test_removals_are_recorded_without_free_space(tmp_path):
+    """Other processes take every block that we free: the database's log already has its own."""
+    roots = Roots(str(tmp_path / "state"), str(tmp_path / "run"))
+    os.mkdir(roots.state, 0o700)
+    mounted("tmpfs", roots.state, None)
+    store = Store(roots)
+    try:
+        for number in range(100):
+            claim(store, str(number), f"name{number}", "group", "image")
+        store.reserve_log()
+        os.truncate(f"{roots.state}/reserve", 0)
+        fill(f"{roots.state}/others")
+        for number in range(100):
+            release(store, str(number))
+        assert os.statvfs(roots.state).f_bavail == 0
+        assert not store.db.execute("SELECT * FROM containers").fetchall()
+    finally:
+        store.close()
+        subprocess.run(["umount", "-l", roots.state], check=True)
 
 
 def test_a_full_run_root_is_named(tmp_path):
