@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from composer.cli.terminal.streams import Outputs
     from engine.spec.state import ContainerRecord
 
-INTERRUPT, KEY, DETACH = "!", "c", "d"
+INTERRUPT, CTRL_C, DETACH = "!", "c", "d"
+"""What ends it: a signal, and two keys of the menu."""
 
 
 class Foreground:
@@ -88,7 +89,7 @@ class Foreground:
                     return 0
                 if not word or self._failure is not None:
                     break
-                self._signalled |= word != KEY
+                self._signalled |= word != CTRL_C
                 self._interrupted()
         if self._stopping is not None:
             self._stopping.join()
