@@ -138,7 +138,7 @@ def _value(text: str, name: str, least: int, most: int) -> int:
 
 
 def _number(text: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdecimal():
         raise CronError(f"{_quoted(text)} is not a number")
     number = int(text[:9])
     if not least <= number <= most:

@@ -46,7 +46,7 @@ def order(plan: Plan, snapshot: Snapshot) -> None:
 def _published(ports: tuple[PortBinding, ...]) -> Iterator[tuple[Place, str]]:
     """The single ports of the host, with their addresses; a range has room for several containers."""
     for one in ports:
-        if one.host_port.isdigit():
+        if one.host_port.isdecimal():
             yield (one.protocol, one.host_port), one.host_ip
 
 

@@ -52,7 +52,7 @@ def service_of(record: ContainerRecord) -> str:
 def number_of(record: ContainerRecord) -> int:
     """The container's number in its service, from 1; 0 if it has none."""
     number = record.spec.labels.get(NUMBER, "")
-    return int(number) if number.isdigit() else 0
+    return int(number) if number.isdecimal() else 0
 
 
 def is_oneoff(record: ContainerRecord) -> bool:

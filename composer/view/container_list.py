@@ -147,13 +147,13 @@ def _check_values(filters: Filters) -> None:
                     + ", ".join(allowed)
                 )
     for value in filters.get("exited"):
-        if not value.lstrip("-").isdigit():
+        if not value.lstrip("-").isdecimal():
             raise Refusal(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
 
 
 def _is_number(port: str) -> bool:
     """Whether an exposed port, which may be any text, is a number."""
-    return port.isascii() and port.isdigit() and len(port) < 6
+    return port.isascii() and port.isdecimal() and len(port) < 6
 
 
 def _named(name: str, wanted: str) -> bool:
@@ -190,7 +190,7 @@ def _has_port(ports: set[tuple[int, str]], wanted: str, name: str) -> bool:
     try:
         low, high = int(first), int(last or first)
     except ValueError:
-        shown = next((part for part in (first, last) if part and not part.isdigit()), text)
+        shown = next((part for part in (first, last) if part and not part.isdecimal()), text)
         raise Refusal(
             f'error while looking up for {name} {wanted}: strconv.ParseUint: parsing "{shown}": invalid syntax'
         ) from None

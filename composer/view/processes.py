@@ -34,7 +34,7 @@ def pids(init: int) -> list[int]:
         return []
     shared = namespace == os.readlink("/proc/self/ns/pid")
     family = {init}
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
         try:
             inside = os.readlink(f"/proc/{pid}/ns/pid") == namespace
             if int(_stat(pid)[1]) in family or (inside and not shared):

@@ -51,7 +51,7 @@ def parse_rule(rule: str) -> tuple[str, str, str, str]:
     """ "c 1:3 rwm" → ("c", "1", "3", "rwm"). Raises InvalidSpec."""
     parts = rule.split()
     major, colon, minor = parts[1].partition(":") if len(parts) > 1 else ("", "", "")
-    numbers = all(n == "*" or n.isdigit() for n in (major, minor)) and colon and major and minor
+    numbers = all(n == "*" or n.isdecimal() for n in (major, minor)) and colon and major and minor
     if len(parts) != 3 or parts[0] not in "abc" or not numbers or not set(parts[2]) <= set("rwm"):
         raise InvalidSpec(f"device cgroup rule {rule!r} is not of the form 'c 1:3 rwm'")
     return parts[0], major, minor, parts[2]

@@ -103,7 +103,7 @@ def _links(pid: int) -> dict[str, LinkCounts]:
     found = {}
     for line in _lines(f"/proc/{pid}/net/dev"):
         name, colon, counters = line.partition(":")
-        words = [int(word) for word in counters.split() if word.isdigit()]
+        words = [int(word) for word in counters.split() if word.isdecimal()]
         if colon and name.strip() != "lo" and len(words) >= 12:
             received = dict(zip(("rx_bytes", "rx_packets", "rx_errors", "rx_dropped"), words[:4], strict=True))
             sent = dict(zip(("tx_bytes", "tx_packets", "tx_errors", "tx_dropped"), words[8:12], strict=True))
@@ -126,9 +126,9 @@ def _lines(path: str) -> list[str]:
 
 def _number(path: str) -> int:
     text = (_lines(path) or ["0"])[0].strip()
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdecimal() else 0
 
 
 def _table(path: str) -> dict[str, int]:
     rows = (line.split() for line in _lines(path))
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}

@@ -19,7 +19,7 @@ def rotated(path: str) -> dict[int, str]:
         for entry in os.listdir(folder):
             if entry.startswith(f"{name}."):
                 number = entry[len(name) + 1 :].removesuffix(".gz")
-                if number.isdigit() and not (entry.endswith(".gz") and int(number) in found):
+                if number.isdecimal() and not (entry.endswith(".gz") and int(number) in found):
                     found[int(number)] = f"{folder}/{entry}"
     return dict(sorted(found.items()))
 

@@ -34,7 +34,12 @@ def subordinate(kind: str, uid: int, name: str, folder: str = "/etc") -> list[tu
         with open(path, encoding="utf-8") as file:
             for line in file:
                 fields = line.strip().split(":")
-                if len(fields) == 3 and fields[0] in (name, str(uid)) and fields[1].isdigit() and fields[2].isdigit():
+                if (
+                    len(fields) == 3
+                    and fields[0] in (name, str(uid))
+                    and fields[1].isdecimal()
+                    and fields[2].isdecimal()
+                ):
                     found.append((int(fields[1]), int(fields[2])))
     except OSError:
         pass  # reported below

@@ -48,7 +48,7 @@ class Namespace:
 
 def _process_inside(identity: str, waiting: int) -> int:
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != waiting:
+        if entry.isdecimal() and int(entry) != waiting:
             with contextlib.suppress(OSError):
                 if os.readlink(f"/proc/{entry}/ns/user") == identity:
                     return int(entry)

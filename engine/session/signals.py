@@ -10,12 +10,12 @@ from engine.errors import InvalidSpec
 def number(text: str) -> int:
     """ "SIGTERM", "term", "15", "RTMIN+3" → the number. Raises InvalidSpec."""
     name = text.strip().upper().removeprefix("SIG")
-    if name.isdigit() and 0 < int(name) <= 64:
+    if name.isdecimal() and 0 < int(name) <= 64:
         return int(name)
     base, sign, offset = name.replace("-", "+-").partition("+")
     found = getattr(signal, f"SIG{base}", None)
     if isinstance(found, signal.Signals) and (
-        not sign or (base in ("RTMIN", "RTMAX") and offset.lstrip("-").isdigit())
+        not sign or (base in ("RTMIN", "RTMAX") and offset.lstrip("-").isdecimal())
     ):
         wanted = int(found) + (int(offset) if sign else 0)
         if 0 < wanted <= 64:

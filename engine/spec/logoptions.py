@@ -48,13 +48,13 @@ def boolean(text: str) -> bool:
 
 
 def count(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError(f"{text!r} is not a number")
     return int(text)
 
 
 def files(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError("max-file cannot be less than 1")
     return int(text)
 
@@ -91,7 +91,7 @@ def facility(text: str) -> int:
     """A name or number of syslog(3); its number."""
     if text in _FACILITIES:
         return _FACILITIES.index(text)
-    if text.isdigit() and int(text) < 24:
+    if text.isdecimal() and int(text) < 24:
         return int(text)
     raise ValueError(f"invalid syslog facility {text!r}")
 

@@ -81,6 +81,8 @@ def test_flags_end_at_two_dashes_and_at_the_first_word_when_not_interspersed() -
         (["--all=maybe"], 'invalid argument "maybe" for "-a, --all" flag'),
         (["-t", "abc"], 'invalid argument "abc" for "-t, --timeout" flag'),
         (["--index", "-1"], "must not be negative"),
+        (["--index", "²"], "expected a whole number"),
+        (["--index", "9" * 400], "value out of range"),
         (["--tpm"], "--tpm is not supported: there is no TPM here"),
     ],
 )

@@ -177,7 +177,7 @@ def logs(context: Context, args: Args) -> int:
     job = need(context, args.positional[0])
     run = find_run(job, args.positional[1] if len(args.positional) > 1 else "")
     tail = None if args.tail in ("", "all") else args.tail
-    if tail is not None and not tail.isdigit():
+    if tail is not None and not tail.isdecimal():
         raise UsageError(f'invalid --tail "{args.tail}": expected a number or all')
     return show_run(
         context, job, run, follow=args.follow, timestamps=args.timestamps, tail=int(tail) if tail is not None else None

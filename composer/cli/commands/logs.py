@@ -38,7 +38,7 @@ def parse_tail(text: str) -> int | None:
     """None for all lines."""
     if text in ("all", "", "-1"):
         return None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f'invalid --tail "{text}": a number of lines, or all')
     return int(text)
 

@@ -33,7 +33,7 @@ def run(context: Context, args: Args) -> int:
     service, text = args.positional
     number, slash, protocol = text.partition("/")
     protocol = (protocol if slash else args.protocol).lower()
-    if not number.isdigit() or not 0 < int(number) < 65536:
+    if not number.isdecimal() or not 0 < int(number) < 65536:
         raise UsageError(f'invalid port "{text}": a number from 1 to 65535')
     record = one(context, service, args.index)
     # A port of a routed network has an address, and 0 as its port on the host; one that is only exposed has neither.

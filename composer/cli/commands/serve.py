@@ -66,7 +66,7 @@ def _group(name: str) -> int | None:
     import grp
 
     try:
-        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise CommandError(f"serve --group: there is no group {name!r} on this machine") from None
 

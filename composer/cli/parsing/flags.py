@@ -189,7 +189,7 @@ def _nearest(name: str, flags: Sequence[Flag]) -> str:
 def _without_short(letter: str, flags: Sequence[Flag]) -> str:
     """The same for a letter: a number means a signal, as for kill(1); otherwise the only flag that begins with the
     letter."""
-    if letter.isdigit() and any(flag.name == "signal" for flag in flags):
+    if letter.isdecimal() and any(flag.name == "signal" for flag in flags):
         return f"\nDid you mean --signal {letter}?"
     found = [flag.name for flag in flags if not flag.hidden and not flag.short and flag.name.startswith(letter)]
     return f"\nDid you mean --{found[0]}?" if len(found) == 1 else ""
@@ -241,6 +241,8 @@ def _integer(flag: Flag, value: str) -> int:
         number = int(value, 10)
     except ValueError:
         raise InvalidArgument(value, str(flag), "expected a whole number") from None
+    if abs(number) >= 1 << 63:
+        raise InvalidArgument(value, str(flag), "value out of range")
     if flag.kind == "uint" and number < 0:
         raise InvalidArgument(value, str(flag), "must not be negative")
     return number

@@ -15,7 +15,7 @@ def parse_scale(words: Iterable[str], subject: str) -> dict[str, int]:
         service, equals, number = word.partition("=")
         if not equals or not service:
             raise UsageError(f'invalid {subject} "{word}". Should be SERVICE=NUM')
-        if not number.isdigit():
+        if not number.isdecimal():
             raise UsageError(f'invalid {subject} "{word}": {number!r} is not a whole number')
         if len(number) > 6 or int(number) > MOST_REPLICAS:
             raise UsageError(f'invalid {subject} "{word}": a service has at most {MOST_REPLICAS} containers')

@@ -179,14 +179,14 @@ def _gpus(text: str) -> list[dict[str, Any]]:
     """`all`, a number, or `device=ID,…`, `count=…`, `driver=…`, `capabilities=…` separated by commas."""
     if not text:
         return []
-    if text == "all" or text.isdigit():
+    if text == "all" or text.isdecimal():
         return [{"Driver": "", "Count": -1 if text == "all" else int(text), "Capabilities": [["gpu"]]}]
     requested: dict[str, Any] = {"Capabilities": [["gpu"]]}
     for part in text.strip('"').split(","):
         key, equals, value = part.partition("=")
         if key == "device" and equals:
             requested.setdefault("DeviceIDs", []).append(value)
-        elif key == "count" and (value == "all" or value.isdigit()):
+        elif key == "count" and (value == "all" or value.isdecimal()):
             requested["Count"] = -1 if value == "all" else int(value)
         elif key == "driver" and equals:
             requested["Driver"] = value
@@ -207,7 +207,7 @@ def _rated(text: str, key: str, parse: Callable[[str], int]) -> dict[str, Any]:
 def restart(text: str) -> dict[str, Any]:
     """`RestartPolicy` of `NAME[:COUNT]`. UsageError."""
     name, _, count = text.partition(":")
-    if count and not count.isdigit():
+    if count and not count.isdecimal():
         raise UsageError(f"invalid restart policy format: maximum retry count must be an integer: {text}")
     return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
 
@@ -257,7 +257,7 @@ def _parsed_network(text: str) -> tuple[str, dict[str, Any]]:
             endpoint["MacAddress"] = value
         elif key == "driver-opt":
             endpoint.setdefault("DriverOpts", {}).update(_pairs([value]))
-        elif key == "gw-priority" and value.lstrip("-").isdigit():
+        elif key == "gw-priority" and value.lstrip("-").isdecimal():
             endpoint["GwPriority"] = int(value)
         else:
             raise InvalidArgument(text, "--network", f"invalid field {part}")

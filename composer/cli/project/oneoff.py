@@ -176,7 +176,7 @@ def ports(text: str) -> list[PortBinding]:
 
 def _range(text: str, whole: str) -> range:
     first, dash, last = text.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    if not first.isdecimal() or (dash and not last.isdecimal()):
         raise UsageError(f'invalid port "{whole}": {text!r} is not a port')
     low, high = int(first), int(last or first)
     if not 0 < low <= high < 65536:

@@ -121,7 +121,7 @@ def quoted(text: str) -> str:
 
 def _means_something(text: str) -> bool:
     """Whether the plain text would be read as something other than this string."""
-    return not text or not isinstance(plain(text), str) or (text[:4].isdigit() and bool(timestamp(text)))
+    return not text or not isinstance(plain(text), str) or (text[:4].isdecimal() and bool(timestamp(text)))
 
 
 def _double(text: str) -> str:
@@ -184,7 +184,7 @@ def sorted_keys(given: Iterable[str]) -> list[str]:
     keys = list(given)
     if len(keys) < 2:
         return keys
-    if any(c.isdigit() for key in keys for c in key):
+    if any(c.isdecimal() for key in keys for c in key):
         return sorted(keys, key=cmp_to_key(_compare))
     return sorted(keys, key=lambda key: [(c.isalpha(), c) for c in key])
 
@@ -194,7 +194,7 @@ def _compare(one: str, other: str) -> int:
     after_digit = False
     for index, (a, b) in enumerate(zip(one, other, strict=False)):
         if a == b:
-            after_digit = a.isdigit()
+            after_digit = a.isdecimal()
             continue
         if a.isalpha() and b.isalpha():
             return -1 if a < b else 1

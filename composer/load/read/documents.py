@@ -164,7 +164,7 @@ class _Reader:
             value = self.plain.get(text, _GONE)
             if value is _GONE:
                 value = plain(text)
-                if value.__class__ is str and text[:4].isdigit() and (date := timestamp(text)):
+                if value.__class__ is str and text[:4].isdecimal() and (date := timestamp(text)):
                     value = self._timestamp(event, date)
                 else:
                     self.plain[text] = value

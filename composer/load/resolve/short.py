@@ -97,7 +97,7 @@ def _range(text: str, side: str, port: str) -> tuple[int, int]:
 
 def _port(text: str, side: str, port: str) -> int:
     digits = text[1:] if text[:1] == "+" else text
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 20:
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 20:
         raise ShortFormError(f"invalid {side} port {text!r} in {port!r}")
     number = int(digits)
     if number > 65535:

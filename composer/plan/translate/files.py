@@ -101,7 +101,7 @@ def _why_empty(config: Config, name: str) -> str:
 def _id(scope: Scope, path: tuple[str | int, ...], text: str | None) -> int:
     if text is None or text == "":
         return 0
-    if not text.isdigit():
+    if not text.isdecimal():
         scope.refuse(path, f"{text!r} is not a number: user names are known only inside the container")
         return 0
     return int(text)

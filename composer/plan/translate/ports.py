@@ -38,7 +38,7 @@ def _check(scope: Scope, index: int, port: Port, protocol: str) -> None:
         scope.refuse((*path, "target"), f"{port.target} is not within 1 to 65535")
     if port.published:
         first, dash, last = port.published.partition("-")
-        if not (first.isdigit() and (last.isdigit() or not dash)):
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
             scope.refuse((*path, "published"), f"{port.published!r} is neither a port nor a range like 8000-8010")
         elif not int(first) <= int(last or first) < 65536:
             scope.refuse((*path, "published"), f"{port.published!r} is not within 0 to 65535")
@@ -51,7 +51,7 @@ def expose(scope: Scope) -> tuple[str, ...]:
         numbers, _, protocol = text.partition("/")
         protocol = protocol.lower() or "tcp"
         first, dash, last = numbers.partition("-")
-        if protocol not in IP_PROTOCOLS or not first.isdigit() or (dash and not last.isdigit()):
+        if protocol not in IP_PROTOCOLS or not first.isdecimal() or (dash and not last.isdecimal()):
             scope.refuse(
                 ("expose", index), f"{text!r} is neither PORT, FIRST-LAST nor one of these with /tcp, /udp, /sctp"
             )

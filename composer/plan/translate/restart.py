@@ -27,7 +27,7 @@ def restart(scope: Scope) -> Restart:
     policy = "no" if policy == "none" else policy
     if policy not in RESTART_POLICIES:
         scope.refuse(("restart",), f"{service.restart!r} is not one of {', '.join(RESTART_POLICIES)}, on-failure:MAX")
-    elif colon and (policy != "on-failure" or not retries.isdigit()):
+    elif colon and (policy != "on-failure" or not retries.isdecimal()):
         scope.refuse(
             ("restart",), f"{service.restart!r}: a number of retries is only valid with on-failure, like on-failure:3"
         )

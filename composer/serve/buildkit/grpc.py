@@ -78,7 +78,7 @@ class Call:
         if headers is not None and headers.get("grpc-status", "0") != "0":
             message = unquote(headers.get("grpc-message", ""))
             status = headers["grpc-status"]
-            self._failure = Failed(int(status) if status.isdigit() else UNKNOWN, message)
+            self._failure = Failed(int(status) if status.isdecimal() else UNKNOWN, message)
         self.ended = True
         self.wake()
 

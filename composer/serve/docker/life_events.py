@@ -110,7 +110,7 @@ def _networks(record: ContainerRecord, shared: SharedObjects, timestamp: float, 
 
 def number_of(name: str) -> int:
     """A signal by name or number, as kill(1) takes it. KeyError, ValueError."""
-    if name.isascii() and name.isdigit():
+    if name.isascii() and name.isdecimal():
         return int(name)
     plain = name.upper().removeprefix("SIG")
     base, _, offset = plain.replace("-", "+-").partition("+")

@@ -93,6 +93,6 @@ def framing(headers: Mapping[str, str]) -> Framing:
             raise BadRequest(f"malformed request: unsupported transfer encoding {encoding!r}")
         return Chunked()
     length = headers.get("content-length", "0").strip()
-    if not (length.isascii() and length.isdigit()) or len(length) > 18:
+    if not (length.isascii() and length.isdecimal()) or len(length) > 18:
         raise BadRequest("malformed request: invalid Content-Length")
     return Length(int(length))

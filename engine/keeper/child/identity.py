@@ -90,7 +90,7 @@ def resolve(user: str, extra: list[str], root: int, *, quick: bool = False) -> I
 
 def _is_id(text: str) -> bool:
     """Whether this is a valid numeric id. The largest 32-bit number means "no id" to the kernel."""
-    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 0xFFFFFFFF
+    return text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 0xFFFFFFFF
 
 
 def _shown(name: str) -> str:

@@ -180,3 +180,15 @@ def test_every_row_says_why():
     for row, (status, words) in documented().items():
         assert status in ("works", "differs", "refused", "ignored", "information")
         assert words or status == "works", row
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("restart", "on-failure:²"), ("expose", ["²"]), ("ports", [{"target": 80, "published": "²"}])],
+)
+def test_digits_that_int_refuses_are_no_numbers(key, value):
+    """str.isdigit is true for superscripts."""
+    desired = translate(
+        Project.parse({"name": "demo", "services": {"web": {"image": "x", key: value}}}, working_dir="/p")
+    )
+    assert "²" in str(desired.services["web"].refused)
