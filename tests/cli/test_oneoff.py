@@ -133,7 +133,7 @@ def test_a_failed_start_names_the_service(error: Exception, monkeypatch: pytest.
         raise error
 
     monkeypatch.setattr(_Run, "_start", failing)
-    monkeypatch.setattr(_Run, "_left_over", lambda _: "")
+    monkeypatch.setattr(_Run, "_named", lambda _: "")
     args = parse(COMMAND.flags, ["web", "x"], interspersed=False)
     with pytest.raises(CommandError, match=r"^service web: exec: x$"):
         _Run(SimpleNamespace(), args, Desired(project="shop"), "web", BASE, job=False).run()  # type: ignore[arg-type]

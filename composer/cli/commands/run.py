@@ -167,6 +167,7 @@ class _Run:
         from composer.cli.errors import CommandError
         from engine.errors import StartFailed
 
+        taken = self._named() if self._args.name else ""  # a name of our own is random
         try:
             with _ending():
                 self._start()
@@ -179,7 +180,8 @@ class _Run:
             self._args.detach = True  # from now on the supervisor looks after it
             raise
         except (CommandError, StartFailed) as error:
-            self._id = self._id or self._left_over()
+            named = self._named()
+            self._id = self._id or (named if named != taken else "")  # ours may have been created, but could not start
             self._args.detach = False  # nothing runs in the background
             if isinstance(error, CommandError):
                 raise
@@ -190,8 +192,8 @@ class _Run:
             if self._id and self._args.rm and not self._args.detach:
                 self._remove()
 
-    def _left_over(self) -> str:
-        """The id of our container if it was created but could not start."""
+    def _named(self) -> str:
+        """The id of the project's container that has our name; "" if none has."""
         return next((r.id for r in self._context.containers() if r.spec.name == self._spec.name), "")
 
     def _start(self) -> None:

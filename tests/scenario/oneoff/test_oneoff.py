@@ -64,6 +64,13 @@ def test_failed_start_exits_with_1_and_leaves_nothing(composer, how, words):
     assert composer("ps", "-aq").out == ""
 
 
+def test_a_name_in_use_is_an_error_and_its_container_stays(composer):
+    first = composer("run", "-d", "--no-deps", "--name", f"{composer.name}-x", "tool", "sleep", "1000").out
+    done = composer("run", "--rm", "-T", "--no-deps", "--name", f"{composer.name}-x", "tool", "true", code=1)
+    assert "is already in use by container" in done.err
+    assert composer("ps", "-aq", "--no-trunc").out == first
+
+
 @pytest.mark.parametrize(("program", "code"), [("no-such", 127), ("/etc", 126)])
 def test_with_an_init_a_program_that_cannot_be_executed_is_an_exit_code(composer, program, code):
     done = composer("run", "--rm", "-T", "--no-deps", "db", program, code=code)
