@@ -140,7 +140,15 @@ def _private(folder: str) -> None:
 def _check_owner(folder: str) -> None:
     """Without XDG_RUNTIME_DIR, the run root is below /tmp, where others may have created it first, with a link to our
     own socket in it. Raises OperationFailed."""
+    hint = "Set XDG_RUNTIME_DIR to a directory of your own, or run composer as root."
     for path, owners in ((os.path.dirname(folder), (0, os.getuid())), (folder, (os.getuid(),))):
-        with contextlib.suppress(FileNotFoundError):
-            if os.lstat(path).st_uid not in owners:
-                raise OperationFailed("use", path, detail="it belongs to another user", hint="Set XDG_RUNTIME_DIR.")
+        try:
+            owner = os.lstat(path).st_uid
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OperationFailed.of("use the run root", path, error, hint=hint) from error
+        if owner not in owners:
+            raise OperationFailed(
+                "use the run root", path, detail=f"it belongs to another user (uid {owner})", hint=hint
+            )

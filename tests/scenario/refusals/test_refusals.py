@@ -110,5 +110,5 @@ def test_not_root(composer):
         cwd="/", env={**composer.environ, "COMPOSE_FILE": "/dev/null"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode
-    assert "root" in done.stderr
+    assert "use the run root" in done.stderr and "run composer as root" in done.stderr
     assert "Traceback" not in done.stderr
