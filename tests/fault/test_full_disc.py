@@ -137,6 +137,7 @@ def test_container_that_cannot_restart_is_not_stopped(project):
     for words in (["restart", "-t", "0", "quiet"], ["up", "-d", "--force-recreate", "quiet", "logger"]):
         assert f"The file system at {project.own.state} " in project(*words, code=1).stderr
         assert project("ps", "-q", "quiet", "logger").stdout == before
+        fill(f"{project.own.state}/others")
     assert "The container keeps running." in project("restart", "-t", "0", "logger", code=1).stderr
     shutil.rmtree(f"{project.own.state}/others")
     project("restart", "-t", "0", "quiet", "logger")
