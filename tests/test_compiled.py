@@ -66,7 +66,7 @@ def test_second_process_uses_the_file(tree):
 
 
 def test_modules_that_are_hardly_used_are_loaded_when_used(tree):
-    """Rewriting the file is no use, although it looks at every module."""
+    """Rewriting the file inspects every module, but does not load them."""
     tree.run(more="import textwrap")
     late = "assert type(textwrap).__name__ == '_LazyModule'\n"
     used = "assert textwrap.dedent(' a') == 'a' and type(textwrap).__name__ == 'module'\n"

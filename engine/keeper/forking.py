@@ -27,8 +27,8 @@ _PID = struct.Struct("=i")
 
 def spawn_via_helper(child: Callable[[Callable[[int], None]], None], ours: Channel, theirs: Channel) -> tuple[int, int]:
     """Fork a helper that runs `child`, which never returns, and calls its argument with the pid of the new process.
-    Returns that pid and a pidfd. Raises StartFailed with the helper's report on `theirs` if there is no process,
-    OperationFailed if there is no memory.
+    Returns that pid and a pidfd. If no process was created, raises StartFailed with what the helper reported on
+    `theirs`. Raises OperationFailed if memory runs out.
     """
     try:
         shared = mmap.mmap(-1, mmap.PAGESIZE)

@@ -88,7 +88,7 @@ def found(composer):
         composer("exec", "-d", "a", "/bin/true")
         composer("exec", "-T", "a", "/bin/true")
         composer("exec", "-T", "-u", "1000", "a", "/bin/true")
-    # On a busy machine the watcher misses most of them. This is another process that enters.
+    # On a busy machine the watcher misses most of them, so more enter until it has seen enough.
     while composer("exec", "-T", "a", "test", "-e", "/tmp/enough", code=None).code:
         pass
     composer("exec", "-T", "a", "touch", "/tmp/stop")

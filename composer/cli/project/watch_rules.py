@@ -93,7 +93,7 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
         for entry in service.develop.watch:
             if entry.action == "rebuild" and service.build is None:
                 raise CommandError(
-                    f"service {name}: develop.watch cannot rebuild {entry.path}: there is no build section"
+                    f"service {name}: develop.watch cannot rebuild {entry.path}: the service has no build section"
                 )
             if entry.action == "sync+exec" and not (entry.exec and entry.exec.command):
                 raise CommandError(f"service {name}: develop.watch: sync+exec of {entry.path} needs exec.command")

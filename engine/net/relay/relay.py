@@ -1,5 +1,5 @@
-"""Serves published ports where packet rules cannot: by IPv6 for a container without IPv6, datagrams to ::1, and every port
-where there are no packet rules of ours, as for an ordinary user. Each supervisor has one relay process (relay.c), which exits
+"""Serves published ports that packet rules cannot: over IPv6 for a container without IPv6, datagrams to ::1, and every port
+if we have no packet rules, as for an ordinary user. Each supervisor has one relay process (relay.c), which exits
 when its socket to us closes.
 
 Packet rules direct connections to an inlet: one socket for each IP version and protocol, whatever the number of ports. Ports
