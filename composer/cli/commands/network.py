@@ -151,21 +151,15 @@ def _remove(context: Context, record: NetworkRecord) -> None:
 
 def rm(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import each
-    from composer.view.errors import Unknown
 
     def remove(name: str) -> None:
-        try:
-            record = networks.need(context.engine, name)
-        except Unknown:
-            if args.force:
-                return
-            raise
+        record = networks.need(context.engine, name)
         networks.check_removable(context.engine, record)
         if not context.dry_run:
             _remove(context, record)
         print(name)
 
-    return each(args.positional, remove)
+    return each(args.positional, remove, force=args.force)
 
 
 def prune(context: Context, args: Args) -> int:

@@ -116,15 +116,9 @@ def rename(context: Context, args: Args) -> int:
 def rm(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import each, perform
     from composer.plan.operations import Remove
-    from composer.view.errors import Unknown
 
     def remove(name: str) -> None:
-        try:
-            record = lookup.container(context.engine, name)
-        except Unknown:
-            if args.force:
-                return
-            raise
+        record = lookup.container(context.engine, name)
         if not args.force:
             container_list.check_removable(record, name)
         if not context.dry_run:
@@ -132,7 +126,7 @@ def rm(context: Context, args: Args) -> int:
             perform(context, record.group, [operation])
         print(name)
 
-    return each(args.positional, remove)
+    return each(args.positional, remove, force=args.force)
 
 
 def prune(context: Context, args: Args) -> int:

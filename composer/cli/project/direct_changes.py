@@ -13,7 +13,7 @@ from composer.cli.errors import CommandError
 from composer.cli.terminal.question import confirmed
 from composer.plan.options import Options
 from composer.run.protocol import End, Request
-from composer.view.errors import Refusal
+from composer.view.errors import Refusal, Unknown
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -49,13 +49,16 @@ def ask(context: Context, group: str, request: Request, *, ready: Callable[[str]
     raise AssertionError("events without an end")
 
 
-def each(names: Iterable[str], do: Callable[[str], None]) -> int:
-    """Call `do` for each name, continuing after failures, as docker does; returns 1 if there were any."""
+def each(names: Iterable[str], do: Callable[[str], None], *, force: bool = False) -> int:
+    """Call `do` for each name, continuing after failures, as docker does; returns 1 if there were any. With `force`, names
+    of objects that do not exist are skipped."""
     code = 0
     for name in names:
         try:
             do(name)
         except (Refusal, CommandError, EngineError) as error:
+            if force and isinstance(error, Unknown):
+                continue
             sys.stdout.flush()
             print(error, file=sys.stderr)
             code = 1
