@@ -41,7 +41,10 @@ def connect(path: str, version: str = "") -> socket.socket:
     if not peer_is_us(sock):
         sock.close()
         raise OperationFailed(
-            "connect to", path, detail="the process that listens there is another user's", hint="Ask that user to stop it."
+            "connect to",
+            path,
+            detail="the process that listens there is another user's",
+            hint="Ask that user to stop it.",
         )
     if version and (theirs := _version_of(path)) != version:
         pid, _ = peer(sock)

@@ -1,6 +1,6 @@
 """Serves published ports that packet rules cannot: over IPv6 for a container without IPv6, datagrams to ::1, and every port
-if we have no packet rules, as for an ordinary user. Each supervisor has one relay process (relay.c), which exits
-when its socket to us closes.
+if we have no packet rules, as for an ordinary user. Each supervisor has one relay process (relay.c), which exits when its
+socket to us closes.
 
 Packet rules direct connections to an inlet: one socket for each IP version and protocol, whatever the number of ports. Ports
 without such rules have listening sockets of their own."""
